@@ -1,0 +1,117 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// ErrClock reports a clock that cannot be moved as asked.
+var ErrClock = errors.New("the clock cannot be moved")
+
+// Clock is the time that tollgate goes by: the system's, or a test clock that
+// stands still until it is moved. It never goes back, over restarts too. Its
+// methods may be called from any goroutine.
+type Clock struct {
+	// last is the newest time given out, in Unix nanoseconds.
+	last atomic.Int64
+	test bool
+
+	// mu serialises the moves of a test clock, and the slow path of a system
+	// clock that was set back.
+	mu     sync.Mutex
+	system func() time.Time
+	save   func(time.Time) error
+	// mark is the system's time, with its monotonic reading, when marked was
+	// given out; only while the system's clock is behind.
+	mark   time.Time
+	marked int64
+}
+
+// NewSystemClock follows system, but never goes below last, the newest time in
+// the ledger. While the system's clock is behind, as after it was set back, time
+// passes at half its speed until that has caught up: limits by the minute go on
+// working and no period opens again.
+func NewSystemClock(system func() time.Time, last time.Time) *Clock {
+	c := &Clock{system: system}
+	if !last.IsZero() {
+		c.last.Store(last.UnixNano())
+	}
+	return c
+}
+
+// NewTestClock stands at start until it is moved. save makes a move durable
+// before anybody sees it, so that a restart resumes there.
+func NewTestClock(start time.Time, save func(time.Time) error) *Clock {
+	c := &Clock{test: true, save: save}
+	c.last.Store(start.UnixNano())
+	return c
+}
+
+// Test tells whether it is a test clock.
+func (c *Clock) Test() bool { return c.test }
+
+// Now is the time, in UTC.
+func (c *Clock) Now() time.Time {
+	if c.test {
+		return time.Unix(0, c.last.Load()).UTC()
+	}
+	now := c.system()
+	for {
+		last := c.last.Load()
+		if now.UnixNano() < last {
+			return c.catchUp(now)
+		}
+		if c.last.CompareAndSwap(last, now.UnixNano()) {
+			return now.UTC()
+		}
+	}
+}
+
+// catchUp is the time while the system's clock is behind what was given out.
+func (c *Clock) catchUp(now time.Time) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	last := c.last.Load()
+	if c.marked != last { // behind only now: others were given the system's time since
+		c.mark, c.marked = now, last
+	}
+	// The two readings carry the monotonic clock, which is not set back.
+	if passed := int64(now.Sub(c.mark)) / 2; passed > 0 {
+		c.mark, c.marked = now, last+passed
+		if !c.last.CompareAndSwap(last, c.marked) { // the system has caught up meanwhile
+			c.marked = 0
+		}
+	}
+	return time.Unix(0, c.last.Load()).UTC()
+}
+
+// Set moves a test clock to t, which must not lie before its time.
+func (c *Clock) Set(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.move(t)
+}
+
+// Advance moves a test clock forward.
+func (c *Clock) Advance(by time.Duration) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.move(c.Now().Add(by))
+}
+
+func (c *Clock) move(to time.Time) error {
+	if !c.test {
+		return fmt.Errorf("%w: it is the system's; only a ledger made with [clock] mode = \"test\" has one that moves", ErrClock)
+	}
+	if now := c.Now(); to.Before(now) {
+		return fmt.Errorf("%w back to %s: it stands at %s and only goes forward", ErrClock, to.UTC().Format(time.RFC3339), now.Format(time.RFC3339))
+	}
+	if err := c.save(to.UTC()); err != nil {
+		return fmt.Errorf("keeping the time of the test clock: %w", err)
+	}
+	c.last.Store(to.UnixNano())
+	return nil
+}
