@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -89,20 +90,23 @@ func (c *Clock) catchUp(now time.Time) time.Time {
 }
 
 // Set moves a test clock to t, which must not lie before its time.
-func (c *Clock) Set(t time.Time) error {
+func (c *Clock) Set(ctx context.Context, t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.move(t)
+	return c.move(ctx, t)
 }
 
 // Advance moves a test clock forward.
-func (c *Clock) Advance(by time.Duration) error {
+func (c *Clock) Advance(ctx context.Context, by time.Duration) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.move(c.Now().Add(by))
+	return c.move(ctx, c.Now().Add(by))
 }
 
-func (c *Clock) move(to time.Time) error {
+func (c *Clock) move(ctx context.Context, to time.Time) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if !c.test {
 		return fmt.Errorf("%w: it is the system's; only a ledger made with [clock] mode = \"test\" has one that moves", ErrClock)
 	}

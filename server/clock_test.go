@@ -17,16 +17,16 @@ func TestTestClockStandsStillUntilMoved(t *testing.T) {
 	if got := c.Now(); !got.Equal(noon) || got.Location() != time.UTC {
 		t.Errorf("got %v, want %v", got, noon)
 	}
-	if err := c.Advance(90 * time.Minute); err != nil {
+	if err := c.Advance(t.Context(), 90 * time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	if want := noon.Add(90 * time.Minute); !c.Now().Equal(want) || !saved.Equal(want) {
 		t.Errorf("got %v, saved %v, want %v", c.Now(), saved, want)
 	}
-	if err := c.Set(noon); !errors.Is(err, server.ErrClock) {
+	if err := c.Set(t.Context(), noon); !errors.Is(err, server.ErrClock) {
 		t.Errorf("set back: got %v, want ErrClock", err)
 	}
-	if err := c.Advance(-time.Second); !errors.Is(err, server.ErrClock) {
+	if err := c.Advance(t.Context(), -time.Second); !errors.Is(err, server.ErrClock) {
 		t.Errorf("advanced backwards: got %v, want ErrClock", err)
 	}
 }
@@ -34,7 +34,7 @@ func TestTestClockStandsStillUntilMoved(t *testing.T) {
 func TestTestClockStaysWhereItCouldNotBeSaved(t *testing.T) {
 	full := errors.New("disk full")
 	c := server.NewTestClock(noon, func(time.Time) error { return full })
-	if err := c.Advance(time.Hour); !errors.Is(err, full) {
+	if err := c.Advance(t.Context(), time.Hour); !errors.Is(err, full) {
 		t.Errorf("got %v, want %v", err, full)
 	}
 	if !c.Now().Equal(noon) {
@@ -44,7 +44,7 @@ func TestTestClockStaysWhereItCouldNotBeSaved(t *testing.T) {
 
 func TestSystemClockCannotBeMoved(t *testing.T) {
 	c := server.NewSystemClock(time.Now, time.Time{})
-	if err := c.Set(time.Now().Add(time.Hour)); !errors.Is(err, server.ErrClock) {
+	if err := c.Set(t.Context(), time.Now().Add(time.Hour)); !errors.Is(err, server.ErrClock) {
 		t.Errorf("got %v, want ErrClock", err)
 	}
 }
