@@ -1,0 +1,104 @@
+package pricing
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"tollgate/ledger"
+)
+
+// Versions finds terms; [ledger.Ledger] does.
+type Versions interface {
+	VersionAt(kind ledger.VersionKind, name string, joined, at time.Time) *ledger.Version
+	VersionByID(id ledger.VersionID) *ledger.Version
+	Versions(kind ledger.VersionKind) []*ledger.Version
+}
+
+// Basis is the settings that rating depends on.
+type Basis struct {
+	Digits int  // of the currency's minor unit
+	Full   bool // proration = "full"
+}
+
+// Schedule makes the schedule of a user's period: the one way from assignments
+// to segments, for admission, the API and billing alike. It depends on the user
+// snapshot, the period and the versions known, and can be kept as long as these
+// stay. A user who has no plan in the period has a schedule without segments.
+//
+// To preview a change of plan, pass a copy of the user with the assignment added.
+func (b *Book) Schedule(v Versions, u *ledger.User, period ledger.Period, basis Basis) (*Schedule, error) {
+	segments, err := b.segments(v, u, period)
+	if err != nil {
+		return nil, fmt.Errorf("plans of user %d in %v: %w", u.ID, period.Month, err)
+	}
+	s, err := NewSchedule(Input{
+		Period: period, Digits: basis.Digits, Segments: segments, Full: basis.Full, Zone: b.zone(period.Zone),
+		First: len(u.Plans) > 0 && !u.Plans[0].From.Before(period.Start),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("plans of user %d: %w", u.ID, err)
+	}
+	s.terms = func(id ledger.VersionID) (*Plan, error) {
+		version := v.VersionByID(id)
+		if version == nil {
+			return nil, fmt.Errorf("plan version %d: %w", id, ledger.ErrNotFound)
+		}
+		return b.Plan(version)
+	}
+	return s, nil
+}
+
+// segments cuts the period where the user changes plan, and where a new version
+// of the plan takes effect; a closed user has none after closing.
+func (b *Book) segments(v Versions, u *ledger.User, period ledger.Period) ([]Segment, error) {
+	end := period.End
+	if u.Status == ledger.Closed && !u.ClosedAt.IsZero() && u.ClosedAt.Before(end) {
+		end = u.ClosedAt
+	}
+	var list []Segment
+	for i, a := range u.Plans {
+		from, to := a.From, end
+		if i+1 < len(u.Plans) && u.Plans[i+1].From.Before(to) {
+			to = u.Plans[i+1].From
+		}
+		if from.Before(period.Start) {
+			from = period.Start
+		}
+		if !from.Before(to) {
+			continue
+		}
+		for _, at := range changes(v, a.Plan, from, to) {
+			version := v.VersionAt(ledger.PlanVersion, a.Plan, a.From, at)
+			if version == nil {
+				return nil, fmt.Errorf("plan %q at %v: %w", a.Plan, at, ledger.ErrNotFound)
+			}
+			if last := len(list) - 1; last >= 0 && list[last].Version == version.ID && list[last].To.Equal(at) {
+				list[last].To = to
+				continue
+			}
+			if last := len(list) - 1; last >= 0 && list[last].To.After(at) {
+				list[last].To = at
+			}
+			plan, err := b.Plan(version)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, Segment{From: at, To: to, Version: version.ID, Plan: plan})
+		}
+	}
+	return list, nil
+}
+
+// changes is from, and the instants before to at which a version of the plan may
+// take effect.
+func changes(v Versions, plan string, from, to time.Time) []time.Time {
+	list := []time.Time{from}
+	for _, version := range v.Versions(ledger.PlanVersion) {
+		if version.Name == plan && version.Effective.After(from) && version.Effective.Before(to) {
+			list = append(list, version.Effective)
+		}
+	}
+	slices.SortFunc(list, time.Time.Compare)
+	return slices.CompactFunc(list, time.Time.Equal)
+}
