@@ -17,7 +17,7 @@ func TestTestClockStandsStillUntilMoved(t *testing.T) {
 	if got := c.Now(); !got.Equal(noon) || got.Location() != time.UTC {
 		t.Errorf("got %v, want %v", got, noon)
 	}
-	if err := c.Advance(t.Context(), 90 * time.Minute); err != nil {
+	if err := c.Advance(t.Context(), 90*time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	if want := noon.Add(90 * time.Minute); !c.Now().Equal(want) || !saved.Equal(want) {
