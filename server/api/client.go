@@ -170,7 +170,7 @@ type RecordsQuery struct {
 }
 
 func (q RecordsQuery) encode() string {
-	v := url.Values{"month": {q.Month}, "request": {q.Request}}
+	v := url.Values{"month": {q.Month}, "request_id": {q.Request}}
 	for name, t := range map[string]time.Time{"from": q.From, "to": q.To} {
 		if !t.IsZero() {
 			v.Set(name, t.UTC().Format(time.RFC3339Nano))

@@ -2,6 +2,8 @@ package api
 
 import (
 	"fmt"
+	"math"
+	"math/bits"
 	"strconv"
 	"strings"
 
@@ -58,10 +60,10 @@ func percent(used, total int64) Tenths {
 	if total <= 0 {
 		return 1000
 	}
-	// used × 1000 ÷ total without overflow.
-	whole, rest := used/total, used%total
-	if rest > (1<<63-1)/1000 {
-		return Tenths(whole*1000 + rest/(total/1000))
+	hi, lo := bits.Mul64(uint64(max(used, 0)), 1000)
+	if hi >= uint64(total) {
+		return math.MaxInt64
 	}
-	return Tenths(whole*1000 + rest*1000/total)
+	tenths, _ := bits.Div64(hi, lo, uint64(total))
+	return Tenths(min(tenths, math.MaxInt64))
 }

@@ -161,18 +161,25 @@ type AdvanceClock struct {
 
 // Status is the appliance at a glance.
 type Status struct {
-	Version  string           `json:"version"`
-	Started  time.Time        `json:"started"`
-	UptimeMS int64            `json:"uptime_ms"`
-	Clock    ClockState       `json:"clock"`
-	Ready    bool             `json:"ready"`
-	NotReady string           `json:"not_ready,omitempty" doc:"why it is not"`
-	Ledger   LedgerStatus     `json:"ledger"`
-	Live     Live             `json:"live"`
-	Refusals map[string]int64 `json:"refusals" doc:"by code, since the start"`
+	Version  string       `json:"version"`
+	Started  time.Time    `json:"started"`
+	UptimeMS int64        `json:"uptime_ms"`
+	Clock    ClockState   `json:"clock"`
+	Ready    bool         `json:"ready"`
+	NotReady string       `json:"not_ready,omitempty" doc:"why it is not"`
+	Ledger   LedgerStatus `json:"ledger"`
+	Live     Live         `json:"live"`
+	Refusals []Refused    `json:"refusals" doc:"since the start"`
 }
 
-// LedgerStatus is [ledger.LedgerStatus] as JSON has it.
+// Refused is how often calls were refused with a code on a route.
+type Refused struct {
+	Code  string `json:"code"`
+	Route string `json:"route" doc:"empty: before a route was known"`
+	Count int64  `json:"count"`
+}
+
+// LedgerStatus is the state of the ledger's file.
 type LedgerStatus struct {
 	Path       string    `json:"path"`
 	ID         string    `json:"id"`

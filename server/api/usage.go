@@ -1,0 +1,237 @@
+package api
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"tollgate/ledger"
+	"tollgate/server/pricing"
+)
+
+// account is a user's month: what was used, and what it comes to. Every answer
+// about usage is made of it, so that no two of them can disagree.
+type account struct {
+	user      *ledger.User
+	period    ledger.Period
+	used      []ledger.PlanTotals
+	totals    ledger.Totals
+	schedule  *pricing.Schedule
+	statement pricing.Statement
+	current   pricing.Segment // in force at the end of what was looked at
+	on        bool            // false: the user is on no plan in the period
+}
+
+// account rates a user's month as it is at now.
+func (s *service) account(u *ledger.User, now time.Time, month ledger.Month) (account, error) {
+	a := account{user: u, period: s.Ledger.PeriodOf(month)}
+	var err error
+	if a.used, err = s.Ledger.Month(u.ID, month); err != nil {
+		return a, fmt.Errorf("reading the usage of user %d in %v: %w", u.ID, month, err)
+	}
+	a.totals = ledger.Sum(a.used)
+	if a.schedule, err = s.Book.Schedule(s.Ledger, u, a.period, s.basis()); err != nil {
+		return a, err
+	}
+	if a.statement, err = a.schedule.Rate(a.used); err != nil {
+		return a, fmt.Errorf("rating user %d: %w", u.ID, err)
+	}
+	at := now
+	if !now.Before(a.period.End) {
+		at = a.period.End.Add(-1)
+	}
+	a.current, a.on = a.schedule.At(at)
+	return a, nil
+}
+
+// tier is the id of the plan in force.
+func (a *account) tier() string {
+	if a.on {
+		return a.current.Plan.ID
+	}
+	return a.user.PlanAt(a.period.End.Add(-1)).Plan
+}
+
+// usage is the answer to "how much have I used, and what will it cost".
+func (s *service) usage(u *ledger.User, now time.Time) (Usage, error) {
+	a, err := s.account(u, now, s.Ledger.PeriodAt(now).Month)
+	if err != nil {
+		return Usage{}, err
+	}
+	projection, err := a.schedule.Project(a.used, now, pricing.Outlook{Payable: payable(u), SpendLimit: limitInForce(u)})
+	if err != nil {
+		return Usage{}, fmt.Errorf("projecting user %d: %w", u.ID, err)
+	}
+	cost := s.cents(projection.Totals.Cost)
+	return Usage{
+		Period: period(a.period), CurrentUsage: s.currentUsage(a.totals), Quota: a.quota(), Charges: s.charges(a.statement),
+		Projected: Projected{
+			Calls: projection.Totals.Calls, Documents: projection.Totals.Documents, Tokens: projection.Totals.Tokens,
+			CostCents: cost, CostDollars: s.dollars(cost), ChargeCents: projection.Charge, ChargeDollars: s.dollars(projection.Charge),
+		},
+		Warnings: s.warnings(&a), SubscriptionTier: a.tier(),
+	}, nil
+}
+
+// monthUsage is a month of a user as the operator sees it.
+func (s *service) monthUsage(u *ledger.User, now time.Time, month ledger.Month) (MonthUsage, error) {
+	if month > s.Ledger.PeriodAt(now).Month {
+		return MonthUsage{}, badParameter("The month %v has not begun.", month)
+	}
+	a, err := s.account(u, now, month)
+	if err != nil {
+		return MonthUsage{}, err
+	}
+	return MonthUsage{
+		User: u.ID, Email: u.Personal.Email, Period: period(a.period), CurrentUsage: s.currentUsage(a.totals),
+		Quota: a.quota(), Charges: s.charges(a.statement), SubscriptionTier: a.tier(),
+	}, nil
+}
+
+// history is the last months, newest first, back to when the user came.
+func (s *service) history(u *ledger.User, now time.Time, months int) (History, error) {
+	open := s.Ledger.PeriodAt(now).Month
+	h := History{History: []HistoryMonth{}}
+	for month := open; month > open-ledger.Month(months); month-- {
+		a, err := s.account(u, now, month)
+		if err != nil {
+			return History{}, err
+		}
+		if month == open {
+			h.SubscriptionTier = a.tier()
+		} else if !a.period.End.After(u.Created) {
+			break
+		}
+		cost := s.cents(a.totals.Cost)
+		h.History = append(h.History, HistoryMonth{
+			Year: month.Year(), Month: int(month.Month()),
+			TotalCalls: a.totals.Calls, TotalDocuments: a.totals.Documents, TotalTokens: a.totals.Tokens,
+			CostCents: cost, CostDollars: s.dollars(cost), ChargeCents: a.statement.Total, ChargeDollars: s.dollars(a.statement.Total),
+		})
+	}
+	return h, nil
+}
+
+func period(p ledger.Period) Period {
+	return Period{Year: p.Month.Year(), Month: int(p.Month.Month()), Start: p.Start.UTC(), End: p.End.UTC(), Timezone: p.Zone}
+}
+
+func (s *service) currentUsage(t ledger.Totals) CurrentUsage {
+	cents := s.cents(t.Cost)
+	return CurrentUsage{
+		TotalCalls: t.Calls, TotalDocuments: t.Documents, TotalTokens: t.Tokens, Meters: meters(t.Named),
+		TotalCostCents: cents, TotalCostDollars: s.dollars(cents), Cost: t.Cost, UnbilledCalls: t.Unbilled,
+	}
+}
+
+func (s *service) charges(statement pricing.Statement) Charges {
+	return Charges{
+		BaseFeeCents: statement.BaseFee, OverageCents: statement.Overage,
+		TotalCents: statement.Total, TotalDollars: s.dollars(statement.Total),
+	}
+}
+
+// quota is the quota that the rate limit headers show too.
+func (a *account) quota() Quota {
+	if a.on {
+		if meter := a.current.Plan.QuotaMeter(); meter != "" {
+			if q, ok := a.schedule.Quota(a.current.Version, meter, a.used); ok {
+				left := q.Remaining()
+				return Quota{Meter: meter, Total: &q.Included, Used: q.Used, Remaining: &left, PercentUsed: percent(q.Used, q.Included)}
+			}
+		}
+	}
+	return Quota{Meter: "calls", Used: a.totals.Calls}
+}
+
+// warnings tells of each quota of which 80 % or all is used.
+func (s *service) warnings(a *account) []Warning {
+	list := []Warning{}
+	if !a.on || a.user.Status == ledger.Closed {
+		return list
+	}
+	upgrade := ""
+	if base := s.Settings().PublicURL; base != "" {
+		upgrade = base + "/dashboard/plans"
+	}
+	for _, meter := range slices.Sorted(maps.Keys(a.current.Plan.Quota)) {
+		q, ok := a.schedule.Quota(a.current.Version, meter, a.used)
+		used := percent(q.Used, q.Included)
+		switch {
+		case !ok || used < 800:
+		case used < 1000:
+			list = append(list, Warning{"quota_80", fmt.Sprintf("%v%% of this month's %s are used", used, meter), upgrade})
+		default:
+			list = append(list, Warning{"quota_100", fmt.Sprintf("all %d of this month's %s are used; %s", q.Included, meter, a.beyond()), upgrade})
+		}
+	}
+	return list
+}
+
+// beyond is what happens to calls beyond the quota.
+func (a *account) beyond() string {
+	how := a.current.Plan.OnExceed
+	if how == pricing.Bill || how == pricing.BillIfPayable && payable(a.user) {
+		return "more is charged"
+	}
+	if how == pricing.BillIfPayable {
+		return "calls are refused until " + a.period.End.UTC().Format(time.RFC3339) + " unless a payment method is added"
+	}
+	return "calls are refused until " + a.period.End.UTC().Format(time.RFC3339)
+}
+
+// payable tells whether usage beyond a quota can be charged to the user.
+func payable(u *ledger.User) bool { return u.PaymentMethod != "" }
+
+// limitInForce is the lower of the operator's and the customer's spend limit.
+func limitInForce(u *ledger.User) *ledger.Amount {
+	if u.OwnLimit == nil || u.SpendLimit != nil && *u.SpendLimit < *u.OwnLimit {
+		return u.SpendLimit
+	}
+	return u.OwnLimit
+}
+
+// pricing is the plans that customers can choose, as configured now.
+func (s *service) pricing() Pricing {
+	answer := Pricing{Currency: s.currency, Plans: []PublicPlan{}, CreditPacks: []CreditPack{}}
+	for _, p := range s.Settings().Plans {
+		if p.Public {
+			answer.Plans = append(answer.Plans, s.publicPlan(&p))
+		}
+	}
+	return answer
+}
+
+func (s *service) publicPlan(p *pricing.Plan) PublicPlan {
+	view := PublicPlan{
+		ID: p.ID, Name: p.Name, Custom: p.Custom, Quota: p.Quota, Overage: p.Overage, Prices: []PublicPrice{}, ByCost: p.ByCost,
+		OnExceed: p.OnExceed, Billing: p.Billing, RateLimits: RateLimits{p.PerMinute, p.PerDay},
+	}
+	if !p.Custom {
+		fee := s.cents(p.Fee)
+		dollars := s.dollars(fee)
+		view.FeeCents, view.FeeDollars = &fee, &dollars
+	}
+	if view.Quota == nil {
+		view.Quota = map[string]int64{}
+	}
+	if view.Overage == nil {
+		view.Overage = map[string]ledger.Amount{}
+	}
+	for _, price := range p.Prices {
+		shown := PublicPrice{Meter: price.Meter, Model: price.Model, Unit: price.Unit, Size: price.Size, Included: price.Included, Minimum: price.Minimum}
+		for _, tier := range price.Tiers {
+			shown.Tiers = append(shown.Tiers, PublicTier{optionalCount(tier.UpTo), tier.Unit, tier.Flat})
+		}
+		view.Prices = append(view.Prices, shown)
+	}
+	return view
+}
+
+func optionalCount(n int64) *int64 {
+	if n == 0 {
+		return nil
+	}
+	return &n
+}
