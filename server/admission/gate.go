@@ -1,7 +1,11 @@
 package admission
 
 import (
+	"errors"
+	"net/http"
 	"net/netip"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"tollgate/ledger"
@@ -11,90 +15,241 @@ import (
 // Options of a Gate.
 type Options struct {
 	// Now is read once, by New: the instant from which minutes are measured. The
-	// times passed to the gate's methods must come from the same clock.
+	// times passed to the gate's methods must come from the same clock. Nil:
+	// time.Now.
 	Now func() time.Time
 	// UpgradeURL is where a customer chooses a larger plan; empty: no link is given.
 	UpgradeURL string
 	// APIPerMinute is how many calls of the customer API a user may make in any 60
 	// seconds; 0: 120.
 	APIPerMinute int
+	// Book remembers parsed terms, and may be shared with others; nil: an own one.
+	Book *pricing.Book
+	// FullProration is whether an upgrade gives the whole month's quota
+	// (`proration = "full"`).
+	FullProration bool
 }
 
-// Caller is who makes a call: an unrevoked key with its user, as they were when
-// the key was presented. The user may be suspended or closed: [Gate.Admit]
-// looks at that, the customer API does not.
+const defaultAPIPerMinute = 120
+
+// Gate admits calls. There is one for a ledger; its methods may be called from
+// any goroutine.
+type Gate struct {
+	ledger *ledger.Ledger
+	book   *pricing.Book
+	basis  pricing.Basis
+	known  atomic.Pointer[versions]
+	users  users
+	counts counts
+
+	start      time.Time // minutes are measured from it
+	floor      int64     // the time of the last entry: no call is admitted at an earlier one
+	currency   string    // as people write it, such as USD
+	upgradeURL string
+	apiLimit   int64
+}
+
+// New makes the gate of a ledger.
+func New(l *ledger.Ledger, o Options) *Gate {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Book == nil {
+		o.Book = pricing.NewBook()
+	}
+	if o.APIPerMinute == 0 {
+		o.APIPerMinute = defaultAPIPerMinute
+	}
+	g := &Gate{
+		ledger: l, book: o.Book, basis: pricing.Basis{Digits: 2, Full: o.FullProration},
+		start: o.Now(), upgradeURL: o.UpgradeURL, apiLimit: int64(o.APIPerMinute),
+	}
+	// What cannot be told of the file's size does not matter here.
+	status, _ := l.Status()
+	g.floor = status.LastLogged.UnixNano()
+	g.currency = strings.ToUpper(status.Currency)
+	if digits, err := ledger.MinorDigits(status.Currency); err == nil {
+		g.basis.Digits = digits
+	}
+	return g
+}
+
+// since is a time as minutes are measured: it does not step with the clock of
+// the wall where both times have a monotonic reading.
+func (g *Gate) since(now time.Time) int64 { return int64(now.Sub(g.start)) }
+
+// Caller is who makes a call: a key that is neither revoked nor expired, and its
+// user, as they were when the key was presented. The user may be suspended or
+// closed: [Gate.Admit] refuses them, the customer API does not.
 type Caller struct {
 	Key     *ledger.Key
 	Account *ledger.Account
 	User    *ledger.User
 }
 
-// Ask is what a call wants.
-type Ask struct {
-	Now   time.Time // from the clock of Options.Now, with its monotonic reading if it has one
-	Route string    // the route's pattern, as its versions are named in the ledger
-	// Asked is what the call will use, or what the route holds where that is not
-	// known before the call. Negative quantities count as 0. It is kept until the
-	// hold ends and must not be changed.
-	Asked ledger.Quantities
-}
-
-// Limit is a limit in force with what is left of it, for the headers.
-type Limit struct {
-	// Name is "minute", "day" or "month"; "month-documents" and the like for the
-	// quotas that a plan has beside its first one.
-	Name      string
-	Limit     int64 // calls; of a month's quota: units of its meter
-	Remaining int64 // with the call admitted taken off; never negative
-	Window    time.Duration
-	// Reset is when the day or the period ends. Of the minute: when the oldest of
-	// its calls leaves it, so that more may be made.
-	Reset time.Time
-	// Soft tells that calls beyond it are billed, not refused.
-	Soft bool
-}
-
-func New(l *ledger.Ledger, o Options) *Gate { panic("not built yet") }
-
-type Gate struct{}
-
+// Authenticate finds the caller of a key: secret as the client sent it, "" where
+// it sent none. from is where the call comes from, as far as it can be trusted;
+// keys with allowed networks refuse the zero Addr. The refusal is counted.
 func (g *Gate) Authenticate(secret string, from netip.Addr, now time.Time) (*Caller, *Refusal) {
-	panic("not built yet")
+	c, r := g.find(secret, from, now)
+	if r != nil {
+		return nil, g.Refuse("", r)
+	}
+	return c, nil
 }
-func (g *Gate) AdmitAPI(c *Caller, now time.Time) *Refusal { panic("not built yet") }
-func (g *Gate) Admit(c *Caller, a Ask) (*Hold, *Refusal)   { panic("not built yet") }
-func (g *Gate) Recheck(c *Caller, now time.Time) *Refusal  { panic("not built yet") }
-func (g *Gate) Refuse(route string, r *Refusal) *Refusal   { panic("not built yet") }
-func (g *Gate) Refusals() []RefusalCount                   { panic("not built yet") }
-func (g *Gate) Held() Held                                 { panic("not built yet") }
 
-// RefusalCount is how often a code was given on a route since the start.
-type RefusalCount struct {
-	Code  string
-	Route string // the pattern; "" before a route is known
-	Count int64
+// Identify is Authenticate with the key that a request's header has.
+func (g *Gate) Identify(h http.Header, from netip.Addr, now time.Time) (*Caller, *Refusal) {
+	secret, r := KeyFromHeader(h)
+	if r != nil {
+		return nil, g.Refuse("", r)
+	}
+	return g.Authenticate(secret, from, now)
 }
+
+func (g *Gate) find(secret string, from netip.Addr, now time.Time) (*Caller, *Refusal) {
+	if secret == "" {
+		return nil, missingKey()
+	}
+	hash, err := hashKey(secret)
+	if err != nil {
+		return nil, NewRefusal(InvalidKey, "The API key is mistyped or incomplete: its form or checksum is wrong.")
+	}
+	key, account := g.ledger.Key(hash)
+	if key == nil || account == nil {
+		return nil, NewRefusal(InvalidKey, "There is no such API key.")
+	}
+	if r := checkKey(key, now); r != nil {
+		return nil, r
+	}
+	if !allowed(key.Networks, from) {
+		return nil, NewRefusal(NetworkNotAllowed, "This API key may not be used from the network that the call comes from.")
+	}
+	return &Caller{key, account, account.User()}, nil
+}
+
+// checkKey refuses a revoked or expired key.
+func checkKey(k *ledger.Key, now time.Time) *Refusal {
+	switch {
+	case !k.Revoked.IsZero():
+		return NewRefusal(KeyRevoked, "This API key was revoked. Use another one, or create one.")
+	case !k.Expires.IsZero() && !now.Before(k.Expires):
+		return NewRefusal(KeyExpired, "This API key expired on "+k.Expires.UTC().Format(time.RFC3339)+". Use another one, or create one.")
+	}
+	return nil
+}
+
+// checkUser refuses a suspended or closed user.
+func checkUser(u *ledger.User) *Refusal {
+	switch u.Status {
+	case ledger.Active:
+		return nil
+	case ledger.Suspended:
+		if u.SuspendedFor == "payment" {
+			return NewRefusal(AccountSuspended, "The account is suspended until its open invoices are paid.")
+		}
+		return NewRefusal(AccountSuspended, "The account was suspended by the operator of this API.")
+	}
+	return NewRefusal(AccountClosed, "The account is closed.")
+}
+
+func allowed(networks []netip.Prefix, from netip.Addr) bool {
+	if len(networks) == 0 {
+		return true
+	}
+	from = from.Unmap().WithZone("")
+	for _, n := range networks {
+		if n.Contains(from) {
+			return true
+		}
+	}
+	return false
+}
+
+// Recheck tells whether a caller whose call is still running may go on: it
+// refuses where the key was revoked or has expired, or the user was suspended or
+// closed, since. It is for connections that stay open. The refusal is not counted.
+func (g *Gate) Recheck(c *Caller, now time.Time) *Refusal {
+	key := g.ledger.KeyByID(c.Key.ID)
+	if key == nil {
+		return NewRefusal(InvalidKey, "There is no such API key.")
+	}
+	if r := checkKey(key, now); r != nil {
+		return r
+	}
+	return checkUser(c.Account.User())
+}
+
+// AdmitAPI lets a call of the customer API pass, also of a suspended or closed
+// user, under a rate limit of its own that all keys of the user share. It
+// reserves nothing. The refusal is counted.
+func (g *Gate) AdmitAPI(c *Caller, now time.Time) *Refusal {
+	u := g.users.of(c.Account.ID(), g.floor)
+	since := g.since(now)
+	c.Account.Lock()
+	defer c.Account.Unlock()
+	used := u.api.used(since)
+	if used >= g.apiLimit {
+		wait := u.api.wait(since, g.apiLimit)
+		l := Limit{Name: "minute", Limit: g.apiLimit, Window: time.Minute, Reset: now.Add(wait).UTC(), ResetIn: wait}
+		r := rateLimited("The account may make "+count(g.apiLimit)+" calls of this API in any 60 seconds.", l, used)
+		r.Limits = []Limit{l}
+		return g.Refuse("", r)
+	}
+	u.api.add(since, g.apiLimit)
+	return nil
+}
+
+// Refuse counts a refusal under a route's pattern ("" where there is none yet)
+// and returns it. It is for refusals that others make with [NewRefusal]; those
+// that the gate's methods return are counted already.
+func (g *Gate) Refuse(route string, r *Refusal) *Refusal {
+	g.counts.add(r.Code, route)
+	return r
+}
+
+// Refusals is how often which code was given on which route since the process
+// started, by code and route.
+func (g *Gate) Refusals() []RefusalCount { return g.counts.list() }
 
 // Held is the sum of the holds that have not ended.
 type Held struct {
+	Users     int // with a call running
 	Calls     int64
 	Documents int64
 	Tokens    int64
 }
 
-type Hold struct {
-	Caller       *Caller
-	Time         time.Time
-	Period       ledger.Period
-	RouteVersion *ledger.Version
-	PlanVersion  *ledger.Version
-	RouteTerms   *pricing.Route
-	PlanTerms    *pricing.Plan
-	Limits       []Limit
+// Held adds up what is reserved by running calls. It looks at each user who has
+// made a call, under the account's lock: a few tens of nanoseconds each.
+func (g *Gate) Held() Held {
+	var sum Held
+	g.users.each(func(id ledger.UserID, u *user) {
+		account := g.ledger.Account(id)
+		account.Lock()
+		defer account.Unlock()
+		before := sum.Calls
+		for _, month := range u.held {
+			for i := range month.plans {
+				sum.Calls += month.plans[i].Calls
+				sum.Documents += month.plans[i].Documents
+				sum.Tokens += month.plans[i].Tokens
+			}
+		}
+		if sum.Calls > before {
+			sum.Users++
+		}
+	})
+	return sum
 }
 
-func (h *Hold) Extend(q ledger.Quantities) { panic("not built yet") }
-func (h *Hold) HandOver()                  { panic("not built yet") }
-func (h *Hold) Settle()                    { panic("not built yet") }
-func (h *Hold) Release()                   { panic("not built yet") }
-func (h *Hold) Abandon()                   { panic("not built yet") }
+// unavailable is the refusal of a call whose record could not be kept.
+func unavailable(err error) *Refusal {
+	detail := "Calls cannot be recorded at the moment, so none is made. Try again shortly."
+	if errors.Is(err, ledger.ErrLowDisk) {
+		detail = "Calls cannot be recorded because the disk is almost full, so none is made. Try again later."
+	}
+	r := NewRefusal(LedgerUnavailable, detail)
+	r.RetryAfter = 5 * time.Second
+	return r
+}

@@ -20,6 +20,7 @@ const (
 	UnmeasurableRequest = "unmeasurable_request"
 	NoRoute             = "no_route"
 	LedgerUnavailable   = "ledger_unavailable"
+	InternalError       = "internal_error"
 )
 
 // kinds gives each code its status and its title.
@@ -40,6 +41,7 @@ var kinds = map[string]struct {
 	UnmeasurableRequest: {http.StatusBadRequest, "Request cannot be measured"},
 	NoRoute:             {http.StatusNotFound, "No such route"},
 	LedgerUnavailable:   {http.StatusServiceUnavailable, "Ledger not available"},
+	InternalError:       {http.StatusInternalServerError, "Internal error"},
 }
 
 // Refusal says why a call was refused: all that the client is told. It never
@@ -61,7 +63,12 @@ type Refusal struct {
 	RetryAfter time.Duration // sent as Retry-After in whole seconds, rounded up; 0: not sent
 	NoRetry    bool          // sends x-should-retry: false, which client libraries obey
 	Limits     []Limit       // in force, for the RateLimit headers
+
+	Cause error // of an internal_error: for the log, never shown to the client
 }
+
+// Unwrap is the cause.
+func (r *Refusal) Unwrap() error { return r.Cause }
 
 // Error is the code and the detail.
 func (r *Refusal) Error() string { return r.Code + ": " + r.Detail }
