@@ -1,0 +1,344 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// tomlReader is a type with its own way to be read from the file. The error is
+// the end of a sentence that begins with the key.
+type tomlReader interface {
+	readTOML(n *node) error
+}
+
+// decoder reads a tree of nodes into the structs of the settings, by their
+// `toml` tags, and gathers what is wrong. It goes on after a problem; the
+// setting then keeps its default.
+//
+// Tags: `toml:"name"`; `oneof:"a,b"` for the words that a string may be;
+// `least:"n"` for the smallest number or duration.
+type decoder struct {
+	file     string
+	problems []Problem
+	warnings []Problem
+	failed   map[*node]bool // nodes with a problem, and all above them
+}
+
+func newDecoder(file string) *decoder {
+	return &decoder{file: file, failed: make(map[*node]bool)}
+}
+
+// problem notes what is wrong at a node.
+func (d *decoder) problem(n *node, format string, args ...any) {
+	d.problems = append(d.problems, Problem{File: d.file, Line: n.line, Message: fmt.Sprintf(format, args...)})
+	for ; n != nil; n = n.parent {
+		d.failed[n] = true
+	}
+}
+
+// wrong is a problem of a key's value: the key, its place, and a sentence's end.
+func (d *decoder) wrong(n *node, format string, args ...any) {
+	what := fmt.Sprintf(format, args...)
+	holder, key := n.parent, n.key
+	for holder != nil && key == "" {
+		holder, key = holder.parent, holder.key
+	}
+	if holder == nil || holder.parent == nil {
+		d.problem(n, "%s %s", n.place(), what)
+		return
+	}
+	d.problem(n, "%s in %s %s", key, holder.place(), what)
+}
+
+func (d *decoder) warn(n *node, format string, args ...any) {
+	d.warnings = append(d.warnings, Problem{File: d.file, Line: n.line, Message: fmt.Sprintf(format, args...)})
+}
+
+// setting is one field of a struct of settings.
+type setting struct {
+	name  string
+	index int
+	tag   reflect.StructTag
+}
+
+// settings lists the fields of a struct that a file can set, in order.
+// Embedded structs count as part of it.
+func settings(t reflect.Type) []setting {
+	var list []setting
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if name := f.Tag.Get("toml"); name != "" {
+			list = append(list, setting{name: name, index: i, tag: f.Tag})
+		}
+	}
+	return list
+}
+
+func settingNames(list []setting) []string {
+	names := make([]string, len(list))
+	for i, s := range list {
+		names[i] = s.name
+	}
+	return names
+}
+
+var nodeType = reflect.TypeFor[*node]()
+
+// table reads a table into a struct. A field of type *node is given the table
+// itself, for checks that need its lines later.
+func (d *decoder) table(n *node, v reflect.Value) {
+	t := v.Type()
+	known := settings(t)
+	for i := range t.NumField() {
+		if t.Field(i).Type == nodeType {
+			v.Field(i).Set(reflect.ValueOf(n))
+		}
+	}
+	for _, key := range n.keys {
+		child := n.fields[key]
+		i := slices.IndexFunc(known, func(s setting) bool { return s.name == key })
+		if i < 0 {
+			d.unknownKey(child, settingNames(known))
+			continue
+		}
+		d.value(child, v.Field(known[i].index), known[i].tag)
+	}
+}
+
+// unknownKey names the nearest valid key, or where else the key belongs.
+func (d *decoder) unknownKey(n *node, known []string) {
+	if name, ok := secretKeys[n.path()]; ok {
+		d.problem(n, "%s in %s: a secret does not belong in this file; set %s in the environment, or name a file that holds it with %s",
+			n.key, n.parent.place(), name, secretFileKeys[name])
+		return
+	}
+	if n.parent.parent == nil && n.kind != scalar {
+		d.problem(n, "unknown section %s%s", n.place(), meantSection(n.key))
+		return
+	}
+	where := "in " + n.parent.place()
+	if n.parent.parent == nil {
+		where = "before any section"
+	}
+	if near := nearest(n.key, known); near == "" || n.parent.parent == nil {
+		if home := homeOf(n.key); home != "" {
+			d.problem(n, "unknown key %q %s; it belongs in %s", n.key, where, home)
+			return
+		}
+	}
+	d.problem(n, "unknown key %q %s%s", n.key, where, meant(n.key, known))
+}
+
+func meantSection(key string) string {
+	top := settings(reflect.TypeFor[file]())
+	names := settingNames(top)
+	if near := nearest(key, names); near != "" {
+		return "; did you mean " + sectionPlace(top[slices.Index(names, near)]) + "?"
+	}
+	places := make([]string, len(top))
+	for i, s := range top {
+		places[i] = sectionPlace(s)
+	}
+	return "; known: " + strings.Join(places, ", ")
+}
+
+func sectionPlace(s setting) string {
+	if reflect.TypeFor[file]().Field(s.index).Type.Kind() == reflect.Slice {
+		return "[[" + s.name + "]]"
+	}
+	return "[" + s.name + "]"
+}
+
+// homeOf is the one section that has a key, or "".
+func homeOf(key string) string {
+	home := ""
+	for _, section := range settings(reflect.TypeFor[file]()) {
+		t := reflect.TypeFor[file]().Field(section.index).Type
+		if t.Kind() == reflect.Slice {
+			t = t.Elem()
+		}
+		if !slices.Contains(settingNames(settings(t)), key) {
+			continue
+		}
+		if home != "" {
+			return ""
+		}
+		home = sectionPlace(section)
+	}
+	return home
+}
+
+// value reads a node into a field and tells whether that went well.
+func (d *decoder) value(n *node, v reflect.Value, tag reflect.StructTag) bool {
+	target := v.Addr().Interface()
+	known, err := readStandard(n, target)
+	if reader, ok := target.(tomlReader); ok {
+		known, err = true, reader.readTOML(n)
+	}
+	if err != nil {
+		d.wrong(n, "%v", err)
+		return false
+	}
+	if known {
+		return d.least(n, v, tag)
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		fresh := reflect.New(v.Type().Elem())
+		ok := d.value(n, fresh.Elem(), tag)
+		if ok {
+			v.Set(fresh)
+		}
+		return ok
+	case reflect.Struct:
+		return d.structure(n, v)
+	case reflect.Map:
+		return d.mapping(n, v, tag)
+	case reflect.Slice:
+		return d.list(n, v, tag)
+	}
+	if err := readScalar(n, v); err != nil {
+		d.wrong(n, "%v", err)
+		return false
+	}
+	if words := tag.Get("oneof"); words != "" {
+		list := strings.Split(words, ",")
+		if !slices.Contains(list, v.String()) {
+			d.wrong(n, "must be %s, not %q", alternatives(list), v.String())
+			return false
+		}
+	}
+	return d.least(n, v, tag)
+}
+
+func (d *decoder) structure(n *node, v reflect.Value) bool {
+	switch {
+	case n.kind == arrayKind && n.style == arrayHeader:
+		d.problem(n, "%s: there is only one; write [%s]", n.place(), n.path())
+		return false
+	case n.kind != tableKind:
+		d.wrong(n, "must be a table such as { %s = ... }, not %s", settings(v.Type())[0].name, n.describe())
+		return false
+	}
+	before := len(d.problems)
+	d.table(n, v)
+	return len(d.problems) == before
+}
+
+func (d *decoder) mapping(n *node, v reflect.Value, tag reflect.StructTag) bool {
+	if n.kind != tableKind {
+		d.wrong(n, "must be a table such as { calls = ... }, not %s", n.describe())
+		return false
+	}
+	fresh := reflect.MakeMapWithSize(v.Type(), len(n.keys))
+	ok := true
+	for _, key := range n.keys {
+		item := reflect.New(v.Type().Elem()).Elem()
+		if d.value(n.fields[key], item, tag) {
+			fresh.SetMapIndex(reflect.ValueOf(key), item)
+		} else {
+			ok = false
+		}
+	}
+	v.Set(fresh)
+	return ok
+}
+
+func (d *decoder) list(n *node, v reflect.Value, tag reflect.StructTag) bool {
+	if n.kind != arrayKind {
+		if v.Type().Elem().Kind() == reflect.Struct && n.kind == tableKind {
+			d.problem(n, "%s: there can be several; write [[%s]]", n.place(), n.path())
+		} else {
+			d.wrong(n, "must be a list in [ ], not %s", n.describe())
+		}
+		return false
+	}
+	fresh := reflect.MakeSlice(v.Type(), len(n.items), len(n.items))
+	ok := true
+	for i, item := range n.items {
+		ok = d.value(item, fresh.Index(i), tag) && ok
+	}
+	v.Set(fresh)
+	return ok
+}
+
+// least checks the `least` tag.
+func (d *decoder) least(n *node, v reflect.Value, tag reflect.StructTag) bool {
+	bound := tag.Get("least")
+	if bound == "" || !v.CanInt() {
+		return true
+	}
+	lowest, shown := int64(0), bound
+	if duration, err := time.ParseDuration(bound); err == nil {
+		lowest = int64(duration)
+	} else {
+		lowest, _ = strconv.ParseInt(bound, 10, 64)
+	}
+	if v.Int() < lowest {
+		d.wrong(n, "must be at least %s", shown)
+		return false
+	}
+	return true
+}
+
+// readScalar reads a string, bool or integer.
+func readScalar(n *node, v reflect.Value) error {
+	switch v.Kind() {
+	case reflect.String:
+		s, err := n.str()
+		if err != nil {
+			return err
+		}
+		v.SetString(s)
+	case reflect.Bool:
+		b, ok := n.value.(bool)
+		if !ok {
+			return fmt.Errorf("must be true or false, not %s", n.describe())
+		}
+		v.SetBool(b)
+	case reflect.Int, reflect.Int64:
+		i, ok := n.value.(int64)
+		if !ok {
+			return fmt.Errorf("must be a whole number, not %s", n.describe())
+		}
+		v.SetInt(i)
+	default:
+		return fmt.Errorf("cannot be read into %v", v.Type())
+	}
+	return nil
+}
+
+// str is the node's string, or an error that says what it is instead.
+func (n *node) str() (string, error) {
+	s, ok := n.value.(string)
+	if !ok {
+		return "", fmt.Errorf("must be a string in quotes, not %s", n.describe())
+	}
+	return s, nil
+}
+
+// describe says what a node is, for messages about a wrong type. It does not
+// repeat strings, which might be secrets.
+func (n *node) describe() string {
+	switch n.kind {
+	case tableKind:
+		return "a table"
+	case arrayKind:
+		return "a list"
+	}
+	switch n.value.(type) {
+	case string:
+		return "a string"
+	case bool:
+		return "true or false"
+	case int64, float64:
+		return "the number " + n.text
+	case time.Time:
+		return "the date " + n.text
+	}
+	return "nothing"
+}
