@@ -28,7 +28,7 @@ func (n notifier) stopping(drain time.Duration) {
 }
 
 // starting asks for more time while the ledger is opened.
-func (n notifier) starting(what string, done, total int64) {
+func (n notifier) starting(what string, done, total uint64) {
 	n.tell(fmt.Sprintf("STATUS=%s: %d of %d\n%s", what, done, total, extend(2*time.Minute)))
 }
 
@@ -36,9 +36,9 @@ func extend(by time.Duration) string {
 	return fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", by.Microseconds())
 }
 
-// watch keeps systemd's watchdog quiet until ctx ends, for as long as alive
-// returns. A process that hangs stops telling and is restarted.
-func (n notifier) watch(ctx context.Context, alive func()) {
+// watch keeps systemd's watchdog quiet until ctx ends. A process that hangs
+// stops telling and is restarted.
+func (n notifier) watch(ctx context.Context) {
 	every, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
 		n.log.Warn("systemd's watchdog cannot be served", "error", err)
@@ -53,7 +53,6 @@ func (n notifier) watch(ctx context.Context, alive func()) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			alive()
 			n.tell(daemon.SdNotifyWatchdog)
 		}
 	}
