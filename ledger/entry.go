@@ -178,9 +178,9 @@ type User struct {
 
 // PlanAt is the plan that the user is on at t.
 func (u *User) PlanAt(t time.Time) Assignment {
-	plan := u.Plans[0]
-	for _, a := range u.Plans[1:] {
-		if !a.From.After(t) {
+	var plan Assignment
+	for i, a := range u.Plans {
+		if i == 0 || !a.From.After(t) {
 			plan = a
 		}
 	}

@@ -1,0 +1,217 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// maxBatch bounds a commit: appenders beyond it wait for the next.
+const maxBatch = 8192
+
+// Settler is told when a record is in the totals. Settle is called once, by the
+// writer, under the lock of the record's account (of a record without a user,
+// of the account of everyone): what was held becomes settled in one step.
+type Settler interface{ Settle() }
+
+// item is one element of a batch.
+type item struct {
+	now     time.Time
+	entry   entry
+	settler Settler
+	// personal rows to write (nil value: to delete) in the same commit.
+	personal map[UserID][]byte
+}
+
+// batch is what one commit makes durable. Its fields are guarded by queue.mu
+// until the writer takes it; err is written before done is closed.
+type batch struct {
+	items []item
+	done  chan struct{}
+	err   error
+}
+
+// queue is where appenders join the batch that the writer takes next.
+type queue struct {
+	mu     sync.Mutex
+	room   sync.Cond // the open batch was taken
+	open   *batch
+	wake   chan struct{} // capacity 1: the open batch has items, or the queue is closed
+	spare  []item        // the items of a finished batch, to be used again
+	closed error
+}
+
+func newQueue() *queue {
+	q := &queue{wake: make(chan struct{}, 1), open: &batch{done: make(chan struct{})}}
+	q.room.L = &q.mu
+	return q
+}
+
+// join waits for room and locks the queue; the caller appends and calls leave.
+func (q *queue) join() error {
+	q.mu.Lock()
+	for len(q.open.items) >= maxBatch && q.closed == nil {
+		q.room.Wait()
+	}
+	if q.closed != nil {
+		q.mu.Unlock()
+		return q.closed
+	}
+	return nil
+}
+
+func (q *queue) leave() Pending {
+	p := Pending{batch: q.open}
+	q.mu.Unlock()
+	q.nudge()
+	return p
+}
+
+func (q *queue) nudge() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take gives the writer the open batch and opens another.
+func (q *queue) take() (b *batch, closed bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	b = q.open
+	q.open = &batch{items: q.spare[:0], done: make(chan struct{})}
+	q.spare = nil
+	q.room.Broadcast()
+	return b, q.closed != nil
+}
+
+// finish wakes everybody who waits for b.
+func (q *queue) finish(b *batch, err error) {
+	items := b.items
+	b.items, b.err = nil, err
+	close(b.done)
+	clear(items)
+	q.mu.Lock()
+	q.spare = items
+	q.mu.Unlock()
+}
+
+// close refuses further appends with err.
+func (q *queue) close(err error) {
+	q.mu.Lock()
+	if q.closed == nil {
+		q.closed = err
+	}
+	q.room.Broadcast()
+	q.mu.Unlock()
+	q.nudge()
+}
+
+// Pending is an append on its way to the disk.
+type Pending struct {
+	batch *batch
+	err   error
+}
+
+// Wait returns nil when the records are durable, or the error that kept them
+// from being so: ErrLowDisk and ErrClosed mean that nothing was written,
+// ErrUnavailable that the outcome is unknown until the ledger is opened anew.
+// When ctx ends first the append goes on without its caller.
+func (p Pending) Wait(ctx context.Context) error {
+	if p.batch == nil {
+		return p.err
+	}
+	select {
+	case <-p.batch.done:
+		return p.batch.err
+	default:
+	}
+	select {
+	case <-p.batch.done:
+		return p.batch.err
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the ledger: %w", ctx.Err())
+	}
+}
+
+// Append hands over records to be committed together, at now. A settler, when
+// not nil, is told when its record is in the totals; settlers may be nil. The
+// records are copied.
+func (l *Ledger) Append(now time.Time, records []Usage, settlers []Settler) Pending {
+	for i := range records {
+		if err := l.check(now, &records[i]); err != nil {
+			return Pending{err: err}
+		}
+	}
+	if err := l.queue.join(); err != nil {
+		return Pending{err: err}
+	}
+	for i := range records {
+		it := item{now: now, entry: entry{usage: records[i]}}
+		if settlers != nil {
+			it.settler = settlers[i]
+		}
+		l.queue.open.items = append(l.queue.open.items, it)
+	}
+	return l.queue.leave()
+}
+
+// AppendOne is Append for a single record, without a slice.
+func (l *Ledger) AppendOne(now time.Time, u *Usage, s Settler) Pending {
+	if err := l.check(now, u); err != nil {
+		return Pending{err: err}
+	}
+	if err := l.queue.join(); err != nil {
+		return Pending{err: err}
+	}
+	l.queue.open.items = append(l.queue.open.items, item{now: now, entry: entry{usage: *u}, settler: s})
+	return l.queue.leave()
+}
+
+// MaxAhead is how far a record's time may lie ahead of the time it is appended.
+const MaxAhead = 5 * time.Minute
+
+// errRecord reports a record that can never be written: a fault of the caller.
+var errRecord = errors.New("impossible usage record")
+
+// check refuses what would not come back from the log as it went in.
+func (l *Ledger) check(now time.Time, u *Usage) error {
+	milli := u.Time.UnixMilli()
+	switch {
+	case u.Documents < 0 || u.Tokens < 0 || u.Cost < 0:
+		return fmt.Errorf("%w: negative quantity or cost", errRecord)
+	case u.Outcome >= outcomes:
+		return fmt.Errorf("%w: outcome %d", errRecord, u.Outcome)
+	case !u.Billed && u.Cost != 0:
+		return fmt.Errorf("%w: a cost that is not billed", errRecord)
+	case milli <= 0 || milli > maxMilli || milli > now.Add(MaxAhead).UnixMilli():
+		return fmt.Errorf("%w: time %v", errRecord, u.Time)
+	case u.User != 0 && l.state.account(u.User) == nil:
+		return fmt.Errorf("%w: no user %d", errRecord, u.User)
+	case len(u.Named) > 64:
+		return fmt.Errorf("%w: %d named meters", errRecord, len(u.Named))
+	}
+	for i, q := range u.Named {
+		if q.N < 0 || q.Meter == "" || len(q.Meter) > 64 || i > 0 && u.Named[i-1].Meter >= q.Meter {
+			return fmt.Errorf("%w: named meters must be sorted, unique and not negative", errRecord)
+		}
+	}
+	return nil
+}
+
+// record commits entries other than usage and waits for them.
+func (l *Ledger) record(now time.Time, personal map[UserID][]byte, bodies ...body) error {
+	if err := l.queue.join(); err != nil {
+		return err
+	}
+	for i, b := range bodies {
+		it := item{now: now, entry: entry{body: b}}
+		if i == 0 {
+			it.personal = personal
+		}
+		l.queue.open.items = append(l.queue.open.items, it)
+	}
+	return l.queue.leave().Wait(context.Background())
+}

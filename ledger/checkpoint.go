@@ -1,0 +1,334 @@
+package ledger
+
+import (
+	"cmp"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// foldVersion is the version of what apply makes of the log. When it changes,
+// the rows of older files are made anew from their log at open.
+const foldVersion = 1
+
+// sliceAccounts is how many accounts a checkpoint writes with one commit, so
+// that no commit waits long for it.
+const sliceAccounts = 512
+
+// checkpointRow says which entries the folded rows stand for. While a
+// checkpoint runs, Next is what it will stand for, and the rows of users up to
+// Done are there already.
+type checkpointRow struct {
+	Fold int        `json:"fold"`
+	At   checkmark  `json:"at"`
+	Next *checkmark `json:"next,omitempty"`
+	Done int64      `json:"done,omitempty"`
+}
+
+type checkmark struct {
+	Seq    uint64 `json:"seq"`
+	Head   []byte `json:"head"`
+	Logged int64  `json:"logged"`
+}
+
+func (p position) mark() checkmark { return checkmark{p.seq, p.head[:], p.logged} }
+
+func (m checkmark) position() position {
+	p := position{seq: m.Seq, logged: m.Logged}
+	copy(p.head[:], m.Head)
+	return p
+}
+
+// checkpoint writes everything that changed since the last one, as it was at
+// one position, over as many commits as that takes. Accounts that change
+// meanwhile are set aside first (state.save).
+type checkpoint struct {
+	state    *state
+	before   position
+	at       position
+	registry []byte
+	accounts []*Account // to be written, by id
+	slice    []*Account // in the running commit
+	ids      *frozen
+	finished bool
+	waiting  []chan error
+}
+
+// begin takes what is to be written. It is called between commits.
+func (s *state) begin(before, at position) (*checkpoint, error) {
+	c := &checkpoint{state: s, before: before, at: at, accounts: s.dirty}
+	s.dirty = nil
+	s.loaded.Store(int32(max(s.inMemory(), s.newest-1)))
+	slices.SortFunc(c.accounts, func(a, b *Account) int { return cmp.Compare(a.id, b.id) })
+	for _, a := range c.accounts {
+		a.dirty, a.saving = false, true
+	}
+	if s.tableChanged {
+		var err error
+		if c.registry, err = s.encodeRegistry(); err != nil {
+			return nil, err
+		}
+		s.tableChanged = false
+	}
+	c.ids = s.remembered.freeze()
+	return c, nil
+}
+
+// savedAccount is an account's rows as they were when the checkpoint began.
+type savedAccount struct {
+	user   []byte // nil when unchanged
+	row    []byte
+	months []savedMonth
+	err    error
+}
+
+type savedMonth struct {
+	month Month
+	row   []byte
+}
+
+// save sets aside what the running checkpoint is to write of a.
+func (s *state) save(a *Account) {
+	n := s.table.Load()
+	a.saving = false
+	saved := &savedAccount{}
+	a.saved = saved
+	if a.userChanged {
+		a.userChanged = false
+		saved.user, saved.err = json.Marshal(s.userRow(a))
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	saved.row = a.appendRow(nil)
+	for i := range a.months {
+		if m := &a.months[i]; m.changed {
+			m.changed = false
+			saved.months = append(saved.months, savedMonth{m.month, appendMonth(nil, m.plans, n)})
+		}
+	}
+	a.draining = append(a.draining, a.hours...)
+	a.hours = nil
+}
+
+// userRow is what is kept of a user beside the totals and the personal data.
+type userRow struct {
+	User *User  `json:"user"`
+	Keys []*Key `json:"keys,omitempty"`
+}
+
+func (s *state) userRow(a *Account) userRow {
+	row := userRow{User: a.User()}
+	for _, id := range row.User.Keys {
+		row.Keys = append(row.Keys, s.keys[id])
+	}
+	return row
+}
+
+// write puts the next slice into tx.
+func (c *checkpoint) write(tx *bolt.Tx) error {
+	n := c.state.table.Load()
+	if c.registry != nil {
+		if err := tx.Bucket(bucketMeta).Put(registryKey, c.registry); err != nil {
+			return fmt.Errorf("checkpoint registry: %w", err)
+		}
+		c.registry = nil
+	}
+	c.slice = c.accounts[:min(sliceAccounts, len(c.accounts))]
+	c.accounts = c.accounts[len(c.slice):]
+	var hours []hourRow
+	for _, a := range c.slice {
+		if a.saving {
+			c.state.save(a)
+		}
+		if err := a.saved.write(tx, a.id); err != nil {
+			return fmt.Errorf("checkpoint user %d: %w", a.id, err)
+		}
+		for _, h := range a.draining {
+			hours = append(hours, hourRow{a.id, h})
+		}
+	}
+	slices.SortFunc(hours, func(a, b hourRow) int {
+		return cmp.Or(cmp.Compare(a.hour, b.hour), cmp.Compare(a.user, b.user))
+	})
+	if err := mergeHours(hoursBucket(tx), hours, n); err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	row := checkpointRow{Fold: foldVersion, At: c.at.mark()}
+	if len(c.accounts) == 0 {
+		if err := c.ids.write(tx); err != nil {
+			return fmt.Errorf("checkpoint: %w", err)
+		}
+		c.finished = true
+	} else {
+		next := c.at.mark()
+		row.At, row.Next, row.Done = c.before.mark(), &next, int64(c.slice[len(c.slice)-1].id)
+	}
+	return putJSON(tx, checkpointKey, row)
+}
+
+// wrote is called when the slice is durable: what it wrote leaves memory.
+func (c *checkpoint) wrote() {
+	for _, a := range c.slice {
+		a.saved = nil
+		a.mu.Lock()
+		a.draining = nil
+		a.months = slices.DeleteFunc(a.months, func(m monthTotals) bool { return m.month < c.state.inMemory() && !m.changed })
+		a.mu.Unlock()
+	}
+	c.slice = nil
+	if c.finished {
+		c.ids.wrote()
+	}
+}
+
+func (c *checkpoint) tell(err error) {
+	for _, w := range c.waiting {
+		w <- err
+	}
+	c.waiting = nil
+}
+
+func (s *savedAccount) write(tx *bolt.Tx, id UserID) error {
+	if s.err != nil {
+		return s.err
+	}
+	key := userKey(id)
+	if s.user != nil {
+		if err := tx.Bucket(bucketUsers).Put(key, s.user); err != nil {
+			return err
+		}
+	}
+	if err := tx.Bucket(bucketAccounts).Put(key, s.row); err != nil {
+		return err
+	}
+	for _, m := range s.months {
+		if err := tx.Bucket(bucketMonths).Put(monthKey(m.month, id), m.row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// appendRow packs the part of an account that changes with every call:
+// last, late, day, its calls, and of each key: last used, day, its calls.
+func (a *Account) appendRow(b []byte) []byte {
+	b = binary.AppendUvarint(b, a.last)
+	b = binary.AppendUvarint(b, uint64(a.late))
+	b = binary.AppendVarint(b, int64(a.day.number))
+	b = binary.AppendUvarint(b, uint64(a.day.calls))
+	for _, k := range a.keys {
+		b = binary.AppendVarint(b, k.last)
+		b = binary.AppendVarint(b, int64(k.day.number))
+		b = binary.AppendUvarint(b, uint64(k.day.calls))
+	}
+	return b
+}
+
+func (a *Account) readRow(b []byte) error {
+	r := reader{b: b}
+	a.last = r.uvarint()
+	a.tail = a.last
+	a.late = r.count()
+	a.day = dayCount{int32(r.varint()), r.count()}
+	a.keys = nil
+	for len(r.b) > 0 {
+		a.keys = append(a.keys, keyUse{r.varint(), dayCount{int32(r.varint()), r.count()}})
+	}
+	if r.bad {
+		return fmt.Errorf("account of user %d: %w", a.id, errMalformed)
+	}
+	return nil
+}
+
+func appendMonth(b []byte, plans []PlanTotals, n names) []byte {
+	for i := range plans {
+		b = binary.AppendUvarint(b, uint64(plans[i].Plan))
+		b = appendTotals(b, &plans[i].Totals, n)
+	}
+	return b
+}
+
+func decodeMonth(b []byte, n names) ([]PlanTotals, error) {
+	r := reader{b: b}
+	var plans []PlanTotals
+	for len(r.b) > 0 && !r.bad {
+		plans = append(plans, PlanTotals{VersionID(r.id()), r.totals(n)})
+	}
+	if r.bad {
+		return nil, fmt.Errorf("monthly totals: %w", errMalformed)
+	}
+	return plans, nil
+}
+
+// registry is the row of everything but users: few and small.
+type registry struct {
+	Identity  genesis      `json:"identity"`
+	Epochs    []epochBegun `json:"epochs,omitempty"`
+	Zones     []zoneSet    `json:"zones"`
+	Periods   []Period     `json:"periods,omitempty"`
+	Names     []nameGiven  `json:"names,omitempty"`
+	Versions  []*Version   `json:"versions,omitempty"`
+	Clock     time.Time    `json:"clock,omitzero"`
+	Corrected []uint64     `json:"corrected,omitempty"`
+}
+
+func (s *state) encodeRegistry() ([]byte, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	r := registry{Identity: s.identity, Epochs: s.epochs, Clock: s.clock, Versions: s.versions[1:]}
+	for _, z := range s.zones {
+		r.Zones = append(r.Zones, z.zoneSet)
+	}
+	for _, p := range s.periods {
+		r.Periods = append(r.Periods, p)
+	}
+	r.Corrected = slices.Sorted(maps.Keys(s.corrected))
+	slices.SortFunc(r.Periods, func(a, b Period) int { return cmp.Compare(a.Month, b.Month) })
+	for i, text := range s.table.Load().texts {
+		if i >= nameBase {
+			r.Names = append(r.Names, nameGiven{uint32(i), text})
+		}
+	}
+	text, err := json.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("encode registry: %w", err)
+	}
+	return text, nil
+}
+
+func (s *state) readRegistry(text []byte) error {
+	var r registry
+	if err := json.Unmarshal(text, &r); err != nil {
+		return fmt.Errorf("registry: %w", err)
+	}
+	s.identity, s.epochs, s.clock = r.Identity, r.Epochs, r.Clock
+	for _, z := range r.Zones {
+		if err := s.addZone(z); err != nil {
+			return err
+		}
+	}
+	for _, p := range r.Periods {
+		s.periods[p.Month] = p
+	}
+	table := newNameTable()
+	for _, g := range r.Names {
+		if g.ID > nameBase+maxNames {
+			return fmt.Errorf("registry: %w: name number %d", errMalformed, g.ID)
+		}
+		table = table.with(g)
+	}
+	s.table.Store(table)
+	for _, v := range r.Versions {
+		s.addVersion(*v)
+	}
+	for _, seq := range r.Corrected {
+		s.corrected[seq] = struct{}{}
+	}
+	s.tableChanged = false
+	return nil
+}

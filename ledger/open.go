@@ -1,0 +1,298 @@
+package ledger
+
+import (
+	"cmp"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+)
+
+// The buckets of the file. log and tail are the truth, personal is what the
+// truth has only a hash of; the rest is folded and can be made anew.
+var (
+	bucketMeta     = []byte("meta")
+	bucketLog      = []byte("log")      // first sequence number -> packed value
+	bucketTail     = []byte("tail")     // tailKey -> first sequence number, open packed value
+	bucketPersonal = []byte("personal") // user -> personalRow as JSON
+	bucketUsers    = []byte("users")    // user -> userRow as JSON
+	bucketAccounts = []byte("accounts") // user -> what changes with every call
+	bucketMonths   = []byte("months")   // month, user -> totals by plan version
+	bucketHours    = []byte("hours")    // hour, user -> packed rows
+	bucketIDs      = []byte("ids")
+
+	buckets = [][]byte{bucketMeta, bucketLog, bucketTail, bucketPersonal, bucketUsers, bucketAccounts, bucketMonths, bucketHours, bucketIDs}
+
+	checkpointKey = []byte("checkpoint")
+	registryKey   = []byte("registry")
+	formatKey     = []byte("format")
+	tailKey       = []byte("t")
+)
+
+const fileFormat = "tollgate ledger 1"
+
+func userKey(id UserID) []byte { return binary.BigEndian.AppendUint32(nil, uint32(id)) }
+
+func monthKey(m Month, id UserID) []byte {
+	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint16(nil, uint16(m)), uint32(id))
+}
+
+func hoursBucket(tx *bolt.Tx) *bolt.Bucket {
+	b := tx.Bucket(bucketHours)
+	b.FillPercent = 1 // hours come in order
+	return b
+}
+
+func putJSON(tx *bolt.Tx, key []byte, v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", key, err)
+	}
+	return tx.Bucket(bucketMeta).Put(key, text)
+}
+
+// Open opens the ledger at path, or creates it.
+func Open(path string, o Options) (*Ledger, error) {
+	o.Zone, o.Currency = cmp.Or(o.Zone, "UTC"), cmp.Or(o.Currency, "usd")
+	if o.Now.UnixMilli() <= 0 {
+		return nil, fmt.Errorf("open ledger %s: the time of opening is not set", path)
+	}
+	if _, err := MinorDigits(o.Currency); err != nil {
+		return nil, fmt.Errorf("open ledger: %w", err)
+	}
+	if _, err := time.LoadLocation(o.Zone); err != nil {
+		return nil, fmt.Errorf("open ledger: time zone: %w", err)
+	}
+	if err := mend(path, o); err != nil {
+		return nil, err
+	}
+	db, err := openFile(path, false)
+	if err != nil {
+		return nil, err
+	}
+	l, err := start(path, db, o)
+	if err != nil {
+		_ = db.Close() // err says more
+		return nil, fmt.Errorf("open ledger %s: %w", path, err)
+	}
+	if err := l.settle(o); err != nil {
+		return nil, errors.Join(fmt.Errorf("open ledger %s: %w", path, err), l.Close())
+	}
+	return l, nil
+}
+
+// openFile opens a bbolt file, after looking whether it can be mapped safely.
+func openFile(path string, readOnly bool) (db *bolt.DB, err error) {
+	if err := precheck(path); err != nil {
+		if readOnly || !errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("open ledger %s: %w", path, err)
+		}
+	}
+	defer recoverDamage(&err)
+	db, err = bolt.Open(path, 0o600, &bolt.Options{
+		Timeout:         time.Second,
+		ReadOnly:        readOnly,
+		FreelistType:    bolt.FreelistMapType,
+		InitialMmapSize: mapSize, // address space only: a remap would wait for all readers
+		NoStatistics:    true,
+	})
+	switch {
+	case errors.Is(err, berrors.ErrTimeout):
+		return nil, fmt.Errorf("open ledger %s: %w", path, ErrInUse)
+	case errors.Is(err, os.ErrPermission), errors.Is(err, os.ErrNotExist):
+		return nil, fmt.Errorf("open ledger: %w", err)
+	case err != nil:
+		return nil, fmt.Errorf("open ledger %s: %w: %w", path, ErrCorrupt, err)
+	}
+	return db, nil
+}
+
+const mapSize = 1 << 40
+
+// precheck reads the two meta pages of an existing file: bbolt maps what they
+// claim, and reading past the end of a shorter file would kill the process.
+func precheck(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if info.IsDir() {
+		return fmt.Errorf("%w: it is a folder", ErrCorrupt)
+	}
+	if info.Size() == 0 {
+		return os.ErrNotExist // a crash while it was created
+	}
+	head := make([]byte, 1<<17)
+	n, err := io.ReadFull(f, head)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return err
+	}
+	head = head[:n]
+	pages, ok := claimedPages(head)
+	if !ok {
+		return fmt.Errorf("%w: no valid header", ErrCorrupt)
+	}
+	if info.Size() < pages {
+		return fmt.Errorf("%w: it is cut off: %d of %d bytes", ErrCorrupt, info.Size(), pages)
+	}
+	return nil
+}
+
+// claimedPages is how many bytes the newer valid meta page says are in use. The
+// layout is bbolt's: a page header of 16 bytes, then magic, version, page size,
+// flags (4 bytes each), root bucket (16), freelist, high-water mark,
+// transaction, checksum (8 each).
+func claimedPages(head []byte) (int64, bool) {
+	const magic, version = 0xED0CDAED, 2
+	var size int64
+	var newest uint64
+	found := false
+	for offset := 0; offset+80 <= len(head); {
+		meta := head[offset+16:]
+		le := binary.LittleEndian
+		pageSize := int(le.Uint32(meta[8:]))
+		if le.Uint32(meta) == magic && le.Uint32(meta[4:]) == version && le.Uint64(meta[56:]) == fnv1a(meta[:56]) {
+			if txid := le.Uint64(meta[48:]); !found || txid >= newest {
+				found, newest, size = true, txid, int64(le.Uint64(meta[40:]))*int64(pageSize)
+			}
+		}
+		if offset > 0 {
+			break
+		}
+		offset = 4096
+		if pageSize >= 512 && pageSize <= 1<<16 && found {
+			offset = pageSize
+		}
+	}
+	return size, found
+}
+
+func fnv1a(b []byte) uint64 {
+	h := uint64(14695981039346656037)
+	for _, c := range b {
+		h = (h ^ uint64(c)) * 1099511628211
+	}
+	return h
+}
+
+// start loads the state of an open file, or makes its buckets, and starts the writer.
+func start(path string, db *bolt.DB, o Options) (*Ledger, error) {
+	var fresh bool
+	if err := view(db, func(tx *bolt.Tx) error {
+		fresh = tx.Bucket(bucketMeta) == nil
+		if fresh && firstBucket(tx) != nil {
+			return fmt.Errorf("%w: it is a bbolt file of another program", ErrCorrupt)
+		}
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	if fresh {
+		if err := create(db); err != nil {
+			return nil, err
+		}
+	}
+	d, err := openDisk(path, o.MinFree)
+	if err != nil {
+		return nil, err
+	}
+	var r recovered
+	if err := view(db, func(tx *bolt.Tx) (err error) {
+		r, err = recoverState(tx, o.Progress)
+		return err
+	}); err != nil {
+		return nil, errors.Join(err, d.close())
+	}
+	l := &Ledger{
+		path: path, db: db, disk: d, state: r.state, queue: newQueue(), interval: o.CommitInterval,
+		askCheckpoint: make(chan chan error), askView: make(chan func(position)),
+		stopped: make(chan struct{}), broken: make(chan struct{}),
+	}
+	l.state.monthOnDisk = l.monthOnDisk
+	at := r.at
+	l.position.Store(&at)
+	w := &writer{l: l, disk: d, at: r.at, value: r.value, first: r.first, saved: r.saved, names: r.state.table.Load(), opened: map[Month]bool{}}
+	for m := range r.state.periods {
+		w.opened[m] = true
+	}
+	go w.run()
+	return l, nil
+}
+
+func firstBucket(tx *bolt.Tx) []byte {
+	k, _ := tx.Cursor().First()
+	return k
+}
+
+func create(db *bolt.DB) error {
+	err := db.Update(func(tx *bolt.Tx) error {
+		for _, name := range buckets {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
+		}
+		return tx.Bucket(bucketMeta).Put(formatKey, []byte(fileFormat))
+	})
+	if err != nil {
+		return fmt.Errorf("create: %w", err)
+	}
+	return nil
+}
+
+// settle writes what a new ledger begins with and holds an old one to its settings.
+func (l *Ledger) settle(o Options) error {
+	if l.position.Load().seq == 0 {
+		id := make([]byte, 12)
+		if _, err := rand.Read(id); err != nil {
+			return fmt.Errorf("make ledger id: %w", err)
+		}
+		return l.record(o.Now, nil,
+			genesis{ID: hex.EncodeToString(id), Created: o.Now.UTC(), Currency: o.Currency, TestClock: o.TestClock},
+			zoneSet{Zone: o.Zone})
+	}
+	id := l.state.identity
+	if id.Currency != o.Currency {
+		return fmt.Errorf("%w: its currency is %s and cannot become %s", ErrMismatch, id.Currency, o.Currency)
+	}
+	if id.TestClock != o.TestClock {
+		return fmt.Errorf("%w: it is on a %s clock for ever and cannot go on a %s clock", ErrMismatch, clockName(id.TestClock), clockName(o.TestClock))
+	}
+	if z := l.state.zones[len(l.state.zones)-1]; z.Zone != o.Zone {
+		now := time.UnixMilli(max(o.Now.UnixMilli(), l.position.Load().logged))
+		open := l.PeriodAt(now)
+		return l.record(o.Now, nil, periodOpened{open}, zoneSet{Zone: o.Zone, From: open.Month + 1})
+	}
+	return nil
+}
+
+func clockName(test bool) string {
+	if test {
+		return "test"
+	}
+	return "system"
+}
+
+func syncDir(path string) error {
+	d, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return fmt.Errorf("sync folder: %w", err)
+	}
+	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+		return fmt.Errorf("sync folder of %s: %w", path, err)
+	}
+	return nil
+}

@@ -1,0 +1,283 @@
+package ledger
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// recovered is what open learns from the file.
+type recovered struct {
+	state *state
+	at    position // after the last entry
+	value []byte   // the open packed value
+	first uint64   // its first entry
+	saved position // the checkpoint that the rows on disk stand for
+}
+
+// recoverState loads the last checkpoint and replays the entries after it. It
+// proves their chain on the way, so that a torn copy is told here.
+func recoverState(tx *bolt.Tx, progress func(string, uint64, uint64)) (recovered, error) {
+	if err := isLedger(tx); err != nil {
+		return recovered{}, err
+	}
+	mark, err := readCheckpoint(tx)
+	if err != nil {
+		return recovered{}, err
+	}
+	r := recovered{state: newState()}
+	if mark.Fold != 0 {
+		if err := r.state.load(tx); err != nil {
+			return r, fmt.Errorf("%w: %w", ErrCorrupt, err)
+		}
+	}
+	r.saved = mark.At.position()
+	var done skip
+	if mark.Next != nil {
+		done = skip{seq: mark.Next.Seq, to: mark.Done}
+	}
+	if err := r.replay(tx, done, progress); err != nil {
+		return r, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	if mark.Next != nil && r.at.seq < mark.Next.Seq {
+		return r, fmt.Errorf("%w: its log ends at entry %d, before its totals", ErrCorrupt, r.at.seq)
+	}
+	return r, loadPersonal(tx, r.state)
+}
+
+// isLedger returns ErrCorrupt for a file without the buckets and the format of
+// a ledger.
+func isLedger(tx *bolt.Tx) error {
+	for _, name := range buckets {
+		if tx.Bucket(name) == nil {
+			return fmt.Errorf("%w: it has no bucket %q", ErrCorrupt, name)
+		}
+	}
+	if format := tx.Bucket(bucketMeta).Get(formatKey); string(format) != fileFormat {
+		return fmt.Errorf("%w: its format is %q and this tollgate reads %q", ErrCorrupt, format, fileFormat)
+	}
+	return nil
+}
+
+// replay folds the entries after the checkpoint.
+func (r *recovered) replay(tx *bolt.Tx, done skip, progress func(string, uint64, uint64)) error {
+	r.at = r.saved
+	last := lastEntry(tx)
+	var e entry
+	table := func(n uint32) string { return r.state.table.Load().name(n) }
+	err := eachPacked(tx, r.saved.seq+1, func(first uint64, value []byte) error {
+		p, err := openPacked(first, value)
+		if err != nil {
+			return err
+		}
+		for {
+			before := p.at.logged
+			stored, err := p.next()
+			if err != nil {
+				return err
+			}
+			if stored == nil {
+				break
+			}
+			if err := decodeEntry(stored, before, &e, table); err != nil {
+				return fmt.Errorf("entry %d: %w", p.at.seq, err)
+			}
+			p.at.logged = e.logged
+			if p.at.seq <= r.saved.seq {
+				continue
+			}
+			if p.at.seq != r.at.seq+1 {
+				return fmt.Errorf("entry %d follows entry %d", p.at.seq, r.at.seq)
+			}
+			e.seq, e.usage.Seq = p.at.seq, p.at.seq
+			r.at = position{p.at.seq, chain(r.at.head, stored), e.logged}
+			if err := r.state.apply(&e, done, nil); err != nil {
+				return err
+			}
+			if u := &e.usage; e.body == nil && u.User != 0 {
+				r.state.accounts[u.User].tail = e.seq
+			}
+		}
+		r.value, r.first = append(r.value[:0], value...), first
+		if progress != nil && r.at.seq-r.saved.seq > checkpointEntries {
+			progress("replaying the ledger", r.at.seq, last)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if tail := tx.Bucket(bucketTail).Get(tailKey); tail != nil && r.first != binary.BigEndian.Uint64(tail) {
+		return errors.New("its log and its tail do not meet")
+	}
+	if r.at.seq < r.saved.seq || r.at.seq == r.saved.seq && r.saved.seq > 0 && !r.endsAtCheckpoint() {
+		return fmt.Errorf("its log does not lead to its checkpoint at entry %d", r.saved.seq)
+	}
+	return nil
+}
+
+// endsAtCheckpoint proves that the open value ends with the checkpoint's entry
+// and head, when there was nothing to replay.
+func (r *recovered) endsAtCheckpoint() bool {
+	p, err := openPacked(r.first, r.value)
+	if err != nil {
+		return false
+	}
+	head := p.at.head
+	for {
+		stored, err := p.next()
+		if err != nil {
+			return false
+		}
+		if stored == nil {
+			return p.at.seq == r.saved.seq && head == r.saved.head
+		}
+		head = chain(head, stored)
+	}
+}
+
+// load reads the folded rows.
+func (s *state) load(tx *bolt.Tx) error {
+	if text := tx.Bucket(bucketMeta).Get(registryKey); text != nil {
+		if err := s.readRegistry(text); err != nil {
+			return err
+		}
+	}
+	if err := tx.Bucket(bucketUsers).ForEach(func(k, v []byte) error {
+		var row userRow
+		if err := json.Unmarshal(v, &row); err != nil {
+			return fmt.Errorf("user %x: %w", k, err)
+		}
+		return s.loadUser(row)
+	}); err != nil {
+		return err
+	}
+	if err := tx.Bucket(bucketAccounts).ForEach(func(k, v []byte) error {
+		a, err := s.accountOf(k)
+		if err != nil {
+			return err
+		}
+		return a.readRow(v)
+	}); err != nil {
+		return err
+	}
+	return s.loadMonths(tx.Bucket(bucketMonths))
+}
+
+func (s *state) loadUser(row userRow) error {
+	if row.User == nil || row.User.ID == 0 || row.User.ID > maxID {
+		return fmt.Errorf("user row without a user: %w", errMalformed)
+	}
+	a := &Account{id: row.User.ID}
+	a.user.Store(row.User)
+	for len(s.accounts) <= int(a.id) {
+		s.accounts = append(s.accounts, nil)
+	}
+	s.accounts[a.id] = a
+	for _, k := range row.Keys {
+		hash, err := hashFromHex(k.HashHex)
+		if err != nil || k.ID == 0 || k.ID > maxID {
+			return fmt.Errorf("key %d of user %d: %w", k.ID, a.id, errMalformed)
+		}
+		k.Hash = hash
+		for len(s.keys) <= int(k.ID) {
+			s.keys = append(s.keys, nil)
+		}
+		s.keys[k.ID] = k
+		s.byHash[hash] = k
+	}
+	return nil
+}
+
+// accountOf is the account of a row's key.
+func (s *state) accountOf(key []byte) (*Account, error) {
+	if len(key) == 4 {
+		if id := binary.BigEndian.Uint32(key); int(id) < len(s.accounts) && s.accounts[id] != nil {
+			return s.accounts[id], nil
+		}
+	}
+	return nil, fmt.Errorf("totals of a user %x who was never added: %w", key, errMalformed)
+}
+
+// loadMonths reads the totals of the newest month and the one before it.
+func (s *state) loadMonths(bucket *bolt.Bucket) error {
+	c := bucket.Cursor()
+	last, _ := c.Last()
+	if last == nil {
+		return nil
+	}
+	if len(last) != 6 {
+		return fmt.Errorf("monthly totals under %x: %w", last, errMalformed)
+	}
+	s.newest = Month(binary.BigEndian.Uint16(last))
+	s.loaded.Store(int32(s.newest - 1))
+	n := s.table.Load()
+	for k, v := c.Seek(monthKey(s.inMemory(), 0)); k != nil; k, v = c.Next() {
+		if len(k) != 6 {
+			return fmt.Errorf("monthly totals under %x: %w", k, errMalformed)
+		}
+		a, err := s.accountOf(k[2:])
+		if err != nil {
+			return err
+		}
+		plans, err := decodeMonth(v, n)
+		if err != nil {
+			return err
+		}
+		a.months = append(a.months, monthTotals{month: Month(binary.BigEndian.Uint16(k)), plans: plans})
+	}
+	return nil
+}
+
+// eachPacked walks the packed values, the tail last, from the one that has or
+// would have entry from.
+func eachPacked(tx *bolt.Tx, from uint64, f func(first uint64, value []byte) error) error {
+	c := tx.Bucket(bucketLog).Cursor()
+	k, v := c.Seek(packKey(from))
+	switch {
+	case k == nil:
+		k, v = c.Last()
+	case len(k) == 8 && binary.BigEndian.Uint64(k) > from:
+		if before, value := c.Prev(); before != nil {
+			k, v = before, value
+		} else {
+			k, v = c.First()
+		}
+	}
+	for ; k != nil; k, v = c.Next() {
+		if len(k) != 8 {
+			return fmt.Errorf("log key %x: %w", k, errMalformed)
+		}
+		if err := f(binary.BigEndian.Uint64(k), v); err != nil {
+			return err
+		}
+	}
+	tail := tx.Bucket(bucketTail).Get(tailKey)
+	if tail == nil {
+		return nil
+	}
+	if len(tail) < 8 {
+		return fmt.Errorf("tail of the log: %w", errMalformed)
+	}
+	return f(binary.BigEndian.Uint64(tail), tail[8:])
+}
+
+// lastEntry is the sequence number of the last entry, 0 when there is none or
+// it cannot be told.
+func lastEntry(tx *bolt.Tx) uint64 {
+	tail := tx.Bucket(bucketTail).Get(tailKey)
+	if len(tail) < 8 {
+		return 0
+	}
+	p, err := openPacked(binary.BigEndian.Uint64(tail), tail[8:])
+	for err == nil {
+		var stored []byte
+		if stored, err = p.next(); stored == nil {
+			break
+		}
+	}
+	return p.at.seq
+}
