@@ -73,11 +73,11 @@ func (b *Book) segments(v Versions, u *ledger.User, period ledger.Period) ([]Seg
 			if version == nil {
 				return nil, fmt.Errorf("plan %q at %v: %w", a.Plan, at, ledger.ErrNotFound)
 			}
-			if last := len(list) - 1; last >= 0 && list[last].Version == version.ID && list[last].To.Equal(at) {
-				list[last].To = to
-				continue
-			}
-			if last := len(list) - 1; last >= 0 && list[last].To.After(at) {
+			if last := len(list) - 1; last >= 0 {
+				if list[last].Version == version.ID {
+					list[last].To = to
+					continue
+				}
 				list[last].To = at
 			}
 			plan, err := b.Plan(version)
