@@ -36,6 +36,16 @@ func (b *Book) Route(v *ledger.Version) (*Route, error) {
 	return b.routes.add(v, ParseRoute)
 }
 
+// Cost is [Route.Cost] at the prices of a route version: what the ledger holds
+// each record against when it is verified.
+func (b *Book) Cost(route *ledger.Version, q ledger.Quantities) (ledger.Amount, error) {
+	terms, err := b.Route(route)
+	if err != nil {
+		return 0, err
+	}
+	return terms.Cost(q)
+}
+
 // zone is the location by which dates are written; UTC where the name is
 // unknown, since instants are stored and no sum depends on it.
 func (b *Book) zone(name string) *time.Location {

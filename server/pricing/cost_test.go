@@ -51,6 +51,17 @@ func TestRouteCostRefusesWhatDoesNotFit(t *testing.T) {
 	}
 }
 
+func TestBookCost(t *testing.T) {
+	book := pricing.NewBook()
+	got, err := book.Cost(routeVersion(1, "GET /", `{"pattern":"GET /","price":{"documents":"0.01"}}`), ledger.Quantities{Documents: 3})
+	if err != nil || got != 3*cent {
+		t.Errorf("got %v, %v", got, err)
+	}
+	if _, err := book.Cost(routeVersion(2, "GET /", `{}`), ledger.Quantities{}); err == nil {
+		t.Error("a route that cannot be read has a cost")
+	}
+}
+
 func TestHotPathDoesNotAllocate(t *testing.T) {
 	route := routeVersion(300, "POST /scan", `{"pattern":"POST /scan","price":{"documents":"0.01","tokens":"0.000001","pages":"0.1"}}`)
 	plan := planVersion(t, 301, shipped(t, "pro"), day(1, 0))
@@ -71,6 +82,7 @@ func TestHotPathDoesNotAllocate(t *testing.T) {
 	for name, call := range map[string]func() error{
 		"Route.Cost":                    func() error { _, err := terms.Cost(q); return err },
 		"Book.Route":                    func() error { _, err := book.Route(route); return err },
+		"Book.Cost":                     func() error { _, err := book.Cost(route, q); return err },
 		"Book.Plan":                     func() error { _, err := book.Plan(plan); return err },
 		"UsageCharge with one segment":  func() error { _, err := one.UsageCharge(used[:1], more); return err },
 		"UsageCharge with two segments": func() error { _, err := two.UsageCharge(used, more); return err },

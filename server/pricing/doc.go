@@ -1,6 +1,6 @@
 // Package pricing turns usage and terms into money. It is pure: it is told the
 // terms, the instants and the totals, and answers with exact sums; it keeps no
-// clock, reads no file and speaks to nobody.
+// clock and speaks to nobody.
 //
 // Cost and charge are two things. [Route.Cost] is what one call costs at the
 // price list, before any plan. A charge is what the customer owes for a period

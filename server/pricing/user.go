@@ -91,12 +91,16 @@ func (b *Book) segments(v Versions, u *ledger.User, period ledger.Period) ([]Seg
 }
 
 // changes is from, and the instants before to at which a version of the plan may
-// take effect.
+// take effect: when it is effective, and not before it was made.
 func changes(v Versions, plan string, from, to time.Time) []time.Time {
 	list := []time.Time{from}
 	for _, version := range v.Versions(ledger.PlanVersion) {
-		if version.Name == plan && version.Effective.After(from) && version.Effective.Before(to) {
-			list = append(list, version.Effective)
+		at := version.Effective
+		if version.Made.After(at) {
+			at = version.Made
+		}
+		if version.Name == plan && at.After(from) && at.Before(to) {
+			list = append(list, at)
 		}
 	}
 	slices.SortFunc(list, time.Time.Compare)

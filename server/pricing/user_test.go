@@ -12,13 +12,18 @@ import (
 	"tollgate/server/pricing"
 )
 
+var (
+	_ pricing.Versions = (*ledger.Ledger)(nil)
+	_                  = ledger.Checks{Cost: pricing.NewBook().Cost}
+)
+
 // published is versions as a ledger finds them.
 type published []*ledger.Version
 
 func (list published) VersionAt(kind ledger.VersionKind, name string, joined, at time.Time) *ledger.Version {
 	var found *ledger.Version
 	for _, v := range list {
-		if v.Kind == kind && v.Name == name && (!v.Made.After(joined) || !v.Effective.After(at)) {
+		if v.Kind == kind && v.Name == name && (found == nil || !v.Made.After(joined) || !v.Effective.After(at) && !v.Made.After(at)) {
 			found = v
 		}
 	}
@@ -72,6 +77,10 @@ func TestScheduleOfAUser(t *testing.T) {
 	versions = append(versions, planVersion(t, 4, changed, day(21, 0)))
 	versions[3].Made = day(5, 0)
 
+	team := &pricing.Plan{ID: "team", Billing: pricing.Monthly}
+	versions = append(versions, planVersion(t, 5, team, longAgo), planVersion(t, 6, team, day(2, 0)))
+	versions[5].Made = day(8, 0) // with an effective date in the past
+
 	closed := user(longAgo, ledger.Assignment{Plan: "free", From: longAgo})
 	closed.Status, closed.ClosedAt = ledger.Closed, day(9, 6)
 	before := user(longAgo, ledger.Assignment{Plan: "free", From: longAgo})
@@ -100,6 +109,8 @@ func TestScheduleOfAUser(t *testing.T) {
 			[]stretch{{"01 00:00", "21 00:00", 2}, {"21 00:00", "01 00:00", 4}}},
 		{"joined after it was made", user(longAgo, ledger.Assignment{Plan: "free", From: longAgo}, ledger.Assignment{Plan: "pro", From: day(10, 0)}),
 			[]stretch{{"01 00:00", "10 00:00", 1}, {"10 00:00", "01 00:00", 4}}},
+		{"a new version does not act before it was made", user(longAgo, ledger.Assignment{Plan: "team", From: longAgo}),
+			[]stretch{{"01 00:00", "08 00:00", 5}, {"08 00:00", "01 00:00", 6}}},
 		{"closed", closed, []stretch{{"01 00:00", "09 06:00", 1}}},
 		{"closed before", before, nil},
 	}
