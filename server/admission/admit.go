@@ -62,13 +62,13 @@ func (g *Gate) admit(c *Caller, a *Ask) (*Hold, *Refusal) {
 	u := g.users.of(c.Account.ID(), g.floor)
 	h := &Hold{Caller: c, user: u, asked: boundedAll(a.Asked)}
 	since := g.since(a.Now)
-	for wall := u.advance(a.Now); ; {
+	for wall := u.time(a.Now); ; {
 		m, err := g.moment(c, u, wall, a.Route)
 		if err != nil {
 			return nil, internal(err)
 		}
 		c.Account.Lock()
-		if seen := u.seen.Load(); !m.holds(seen) {
+		if seen := u.seen.Load(); seen > wall && !m.holds(seen) {
 			// Another call has begun a new day or period in the meantime. This one
 			// belongs to it too: the one before must not be added to any more.
 			c.Account.Unlock()
@@ -78,6 +78,9 @@ func (g *Gate) admit(c *Caller, a *Ask) (*Hold, *Refusal) {
 		r := g.decide(h, &m, since)
 		c.Account.Unlock()
 		if r != nil {
+			if r.meter != "" {
+				g.offer(r, u, &m, r.meter)
+			}
 			return nil, r
 		}
 		return h, nil
@@ -87,7 +90,10 @@ func (g *Gate) admit(c *Caller, a *Ask) (*Hold, *Refusal) {
 // admitAnyone admits a call without a user.
 func (g *Gate) admitAnyone(a *Ask) (*Hold, *Refusal) {
 	// User 0 is no account; its state here has the time alone.
-	now := time.Unix(0, g.users.of(0, g.floor).advance(a.Now)).UTC()
+	u := g.users.of(0, g.floor)
+	wall := u.time(a.Now)
+	u.raise(wall)
+	now := time.Unix(0, wall).UTC()
 	v, prices, err := g.route(a.Route, now, now)
 	if err != nil {
 		return nil, internal(err)
@@ -130,6 +136,7 @@ func (g *Gate) decide(h *Hold, m *moment, since int64) *Refusal {
 	if rate.perMinute > 0 {
 		rate.minute.add(since, rate.perMinute)
 	}
+	h.user.raise(m.wall)
 	rate.days.add(m.day.Number, 1)
 	h.user.hold(m.period.Month, m.version.ID, h.asked, h.cost)
 	h.days, h.day = rate.days, m.day.Number

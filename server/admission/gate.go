@@ -28,6 +28,9 @@ type Options struct {
 	// FullProration is whether an upgrade gives the whole month's quota
 	// (`proration = "full"`).
 	FullProration bool
+	// Plans is the configured plans, from which a larger one is offered to a user
+	// whose quota is used up; nil: none is.
+	Plans func() []pricing.Plan
 }
 
 const defaultAPIPerMinute = 120
@@ -45,6 +48,7 @@ type Gate struct {
 	start      time.Time // minutes are measured from it
 	floor      int64     // the time of the last entry: no call is admitted at an earlier one
 	currency   string    // as people write it, such as USD
+	plans      func() []pricing.Plan
 	upgradeURL string
 	apiLimit   int64
 }
@@ -62,7 +66,7 @@ func New(l *ledger.Ledger, o Options) *Gate {
 	}
 	g := &Gate{
 		ledger: l, book: o.Book, basis: pricing.Basis{Digits: 2, Full: o.FullProration},
-		start: o.Now(), upgradeURL: o.UpgradeURL, apiLimit: int64(o.APIPerMinute),
+		start: o.Now(), plans: o.Plans, upgradeURL: o.UpgradeURL, apiLimit: int64(o.APIPerMinute),
 	}
 	// What cannot be told of the file's size does not matter here.
 	status, _ := l.Status()

@@ -17,7 +17,9 @@ type Hold struct {
 	// Caller is who was admitted; nil on a route that takes no keys.
 	Caller *Caller
 	// Time is when: UTC, in whole milliseconds, as in the request id and the
-	// record. It never falls from one call of a user to the next day or period.
+	// record. Where the clock has stepped back it is the time of the user's latest
+	// admission, so that no day or period opens again; it can then lie ahead of the
+	// clock. So append the record at the later of the clock's time and Time.
 	Time   time.Time
 	Period ledger.Period
 	// RouteVersion and PlanVersion are what the record is to name; RouteTerms and

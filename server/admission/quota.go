@@ -93,7 +93,7 @@ func (g *Gate) quotaExceeded(m *moment, meter string, limit, used, asked int64) 
 	}
 	r := NewRefusal(QuotaExceeded, detail.String())
 	r.Limit, r.Used, r.Remaining = &limit, &used, &left
-	r.Reset, r.UpgradeURL, r.NoRetry = m.period.End, g.upgradeURL, true
+	r.Reset, r.UpgradeURL, r.NoRetry, r.meter = m.period.End, g.upgradeURL, true, meter
 	return r
 }
 
@@ -117,12 +117,9 @@ func (g *Gate) checkSpend(h *Hold, m *moment) *Refusal {
 	if after <= before || after <= limit {
 		return nil
 	}
-	money := func(a ledger.Amount) string {
-		return ledger.FormatMinor(a.Minor(g.basis.Digits), g.basis.Digits) + " " + g.currency
-	}
-	r := NewRefusal(SpendLimitReached, "This month's usage charges are "+money(before)+" with the calls that are running, and the spend limit is "+money(limit)+
-		". Calls that are included in the plan still pass. Raise the limit, or wait until "+m.period.End.Format(time.RFC3339)+".")
 	cents, spent := limit.Minor(g.basis.Digits), before.Minor(g.basis.Digits)
+	r := NewRefusal(SpendLimitReached, "This month's usage charges are "+g.money(spent)+" with the calls that are running, and the spend limit is "+g.money(cents)+
+		". Calls that are included in the plan still pass. Raise the limit, or wait until "+m.period.End.Format(time.RFC3339)+".")
 	left := max(0, cents-spent)
 	r.Limit, r.Used, r.Remaining, r.Reset = &cents, &spent, &left, m.period.End
 	return r

@@ -65,6 +65,8 @@ type Refusal struct {
 	Limits     []Limit       // in force, for the RateLimit headers
 
 	Cause error // of an internal_error: for the log, never shown to the client
+
+	meter string // whose quota is used up
 }
 
 // Unwrap is the cause.

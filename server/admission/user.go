@@ -11,10 +11,11 @@ import (
 )
 
 // user is what the gate keeps of a user beside the ledger's account. Everything
-// but the two atomics is guarded by the account's lock.
+// but the atomics is guarded by the account's lock.
 type user struct {
-	seen  atomic.Int64 // the latest time passed in, Unix nanoseconds
+	seen  atomic.Int64 // the latest time of an admission, Unix nanoseconds
 	terms atomic.Pointer[terms]
+	offer atomic.Pointer[offerKept]
 
 	shared limits    // of the keys without limits of their own
 	api    window    // calls of the customer API
@@ -168,18 +169,15 @@ func atLeast(q, other ledger.Quantities) ledger.Quantities {
 	return q
 }
 
-// advance is the time at which a user's call takes place: now, or the latest
-// time before it where the clock has stepped back.
-func (u *user) advance(now time.Time) int64 {
-	t := now.UnixNano()
-	for {
-		seen := u.seen.Load()
-		if seen >= t {
-			return seen
-		}
-		if u.seen.CompareAndSwap(seen, t) {
-			return t
-		}
+// time is when a call at now takes place: now, or the latest time at which a call
+// of the user was admitted, where the clock has stepped back since. Refused calls
+// move nothing, so that a clock that was wrong for a moment leaves no trace.
+func (u *user) time(now time.Time) int64 { return max(now.UnixNano(), u.seen.Load()) }
+
+// raise notes that a call was admitted at t.
+func (u *user) raise(t int64) {
+	for seen := u.seen.Load(); seen < t && !u.seen.CompareAndSwap(seen, t); {
+		seen = u.seen.Load()
 	}
 }
 
