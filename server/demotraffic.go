@@ -13,8 +13,8 @@ import (
 // included.
 const demoMonths = 6
 
-// demoCustomer is one customer of the demo: the plan, and the calls of each
-// month, oldest first. The last is of the open month: what a whole month would
+// demoCustomer is one customer of the demo: the plan, and the billed calls of
+// each month, oldest first. The last is of the open month: what a whole month would
 // bring, of which the elapsed share is there, or with sofar exactly what is
 // there already.
 type demoCustomer struct {
@@ -99,8 +99,12 @@ func demoTraffic(customers []demoCustomer, periods []ledger.Period, now time.Tim
 						whole = total
 					}
 					due := c.calls[month] * done / whole
-					for ; made[i] < due; made[i]++ {
-						calls = append(calls, c.call(i, random, hour, until))
+					for made[i] < due {
+						call := c.call(i, random, hour, until)
+						if !call.failed() {
+							made[i]++
+						}
+						calls = append(calls, call)
 					}
 				}
 				slices.SortFunc(calls, func(a, b demoCall) int { return a.time.Compare(b.time) })
@@ -134,6 +138,8 @@ func (c demoCustomer) call(index int, random *rand.Rand, from, until time.Time) 
 	}
 	return call
 }
+
+func (c demoCall) failed() bool { return c.status >= 400 }
 
 // hourWeight is how busy an hour is, in no unit.
 func hourWeight(t time.Time) int64 {

@@ -35,6 +35,9 @@ func TestDemoTraffic(t *testing.T) {
 						t.Fatalf("a call at %v stands between %v and %v", c.time, last, until)
 					}
 					last = c.time
+					if c.failed() {
+						continue
+					}
 					calls[c.customer][utcPeriod(c.time).Month-periods[0].Month]++
 				}
 			}

@@ -1,0 +1,138 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"os"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// everyCommand is the command lines of all commands, in the order of the help.
+func everyCommand() [][]string {
+	var lines [][]string
+	var walk func(c *cobra.Command)
+	walk = func(c *cobra.Command) {
+		lines = append(lines, strings.Fields(c.CommandPath())[1:])
+		for _, member := range c.Commands() {
+			if name := member.Name(); name != "help" && name != "completion" {
+				walk(member)
+			}
+		}
+	}
+	walk(newRoot(&app{}))
+	return lines
+}
+
+func run(t *testing.T, env Env, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	if env.Stdin == nil {
+		env.Stdin = strings.NewReader("")
+	}
+	if env.Getenv == nil {
+		env.Getenv = func(string) string { return "" }
+	}
+	env.Stdout, env.Stderr = &out, &errs
+	env.Now = func() time.Time { return time.Date(2025, 1, 15, 12, 0, 0, 0, time.UTC) }
+	code = Main(context.Background(), args, env)
+	return code, out.String(), errs.String()
+}
+
+func TestHelpOfAllCommands(t *testing.T) {
+	const golden = "testdata/help.golden"
+	var all strings.Builder
+	for _, line := range everyCommand() {
+		code, stdout, stderr := run(t, Env{}, append(line, "--help")...)
+		if code != ExitDone || stderr != "" {
+			t.Errorf("%v --help: exit %d, stderr %q", line, code, stderr)
+		}
+		for row := range strings.Lines(stdout) {
+			if utf8.RuneCountInString(strings.TrimSuffix(row, "\n")) > 80 {
+				t.Errorf("%v --help: wider than 80 columns: %s", line, row)
+			}
+		}
+		all.WriteString("$ tollgate " + strings.Join(append(line, "--help"), " ") + "\n" + stdout + "\n")
+	}
+	if *update {
+		if err := os.WriteFile(golden, []byte(all.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), all.String()); diff != "" {
+		t.Errorf("help differs from %s; if it should, run: go test ./server/cli -run Help -update\n%s", golden, diff)
+	}
+}
+
+func TestEveryCommandHasWords(t *testing.T) {
+	var check func(c *cobra.Command)
+	check = func(c *cobra.Command) {
+		if c.Short == "" || c.Runnable() && !c.HasSubCommands() && c.Args == nil {
+			t.Errorf("%s: Short is %q, Args checked: %v", c.CommandPath(), c.Short, c.Args != nil)
+		}
+		for _, member := range c.Commands() {
+			check(member)
+		}
+	}
+	check(newRoot(&app{}))
+}
+
+func TestWrongUsage(t *testing.T) {
+	for _, c := range []struct{ line, want string }{
+		{"frobnicate", `tollgate: tollgate has no command "frobnicate"`},
+		{"usr", "hint: did you mean \"tollgate user\"?"},
+		{"user", "tollgate: tollgate user needs to know what to do: add, close,"},
+		{"user ad", "hint: did you mean \"tollgate user add\"?"},
+		{"user add", "--email is missing"},
+		{"user add ann@example.com", `"ann@example.com" is one argument too many`},
+		{"user add --email a@example.com --scope all", "--scope is call or manage"},
+		{"user show", "USER is missing"},
+		{"user plan 1", "PLAN is missing"},
+		{"user limit 1 ten", `"ten" is not a decimal number`},
+		{"user list --colour", "unknown flag: --colour"},
+		{"user close 1", "hint: add --yes"},
+		{"key create 1 --allow everywhere", `"everywhere" is not a network`},
+		{"key create 1 --per-day -1", "--per-day cannot be negative"},
+		{"key create 1 --per-day many", "invalid argument \"many\""},
+		{"key revoke tg_live_x", "is not the id of a key"},
+		{"key rotate 1 --grace never", `"never" is not a duration`},
+		{"usage", "USER is missing"},
+		{"usage 1 --month January", `"January" is not a month`},
+		{"usage records 1 2", `"2" is not a request id`},
+		{"usage records 1 --month 2025-01 --from 2025-01-01", "--month goes without"},
+		{"usage records 1 --from yesterday", "--from: "},
+		{"usage records 1 --format xml", "--format is csv or ndjson"},
+		{"usage records 1 --limit 0", "--limit is at least 1"},
+		{"report top --by tokens", "--by is cost, calls or documents"},
+		{"report top --limit -1", "--limit is at least 1"},
+		{"export usage --json", "--json and --format do not go together"},
+		{"backup", "FILE is missing"},
+		{"restore", "FILE is missing"},
+		{"verify a b", `"b" is one argument too many`},
+		{"clock advance soon", `"soon" is not a duration`},
+		{"clock set noon", `"noon" is neither a time`},
+		{"--socket", "flag needs an argument: --socket"},
+	} {
+		t.Run(c.line, func(t *testing.T) {
+			code, stdout, stderr := run(t, Env{}, strings.Fields(c.line)...)
+			if code != ExitUsage || stdout != "" || !strings.Contains(stderr, c.want) {
+				t.Errorf("exit %d, want %d; stdout %q; stderr %q does not have %q", code, ExitUsage, stdout, stderr, c.want)
+			}
+			if !strings.HasPrefix(stderr, "tollgate: ") {
+				t.Errorf("stderr does not say who speaks: %q", stderr)
+			}
+		})
+	}
+}

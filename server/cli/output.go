@@ -1,0 +1,185 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// answer prints v as one JSON value with --json, else calls people to print it
+// for them.
+func (a *app) answer(v any, people func(w io.Writer)) error {
+	if !a.json {
+		var text strings.Builder
+		people(&text)
+		if _, err := io.WriteString(a.Stdout, text.String()); err != nil {
+			return fmt.Errorf("writing the answer: %w", err)
+		}
+		return nil
+	}
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return fmt.Errorf("writing the answer as JSON: %w", err)
+	}
+	if _, err := a.Stdout.Write(append(text, '\n')); err != nil {
+		return fmt.Errorf("writing the answer: %w", err)
+	}
+	return nil
+}
+
+// table is columns for people. A heading that ends in ">" is of a column of
+// numbers, set to the right.
+type table struct {
+	right []bool
+	rows  [][]string
+}
+
+func newTable(headings ...string) *table {
+	t := &table{right: make([]bool, len(headings))}
+	row := make([]string, len(headings))
+	for i, h := range headings {
+		row[i], t.right[i] = strings.CutSuffix(h, ">")
+	}
+	t.rows = append(t.rows, row)
+	return t
+}
+
+// add appends a row; cells are cleaned of what could move a terminal's cursor.
+func (t *table) add(cells ...string) {
+	row := make([]string, len(cells))
+	for i, c := range cells {
+		row[i] = clean(c)
+	}
+	t.rows = append(t.rows, row)
+}
+
+// print writes the table with two spaces between columns and none at line ends.
+func (t *table) print(w io.Writer) {
+	widths := make([]int, len(t.right))
+	for _, row := range t.rows {
+		for i, c := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(c))
+		}
+	}
+	for _, row := range t.rows {
+		var line strings.Builder
+		for i, c := range row {
+			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c))
+			if i > 0 {
+				line.WriteString("  ")
+			}
+			if t.right[i] {
+				line.WriteString(pad + c)
+			} else {
+				line.WriteString(c + pad)
+			}
+		}
+		fmt.Fprintln(w, strings.TrimRight(line.String(), " "))
+	}
+}
+
+// facts prints pairs of a word and its value, one a line; pairs with an empty
+// value are left out.
+func facts(w io.Writer, pairs ...string) {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			fmt.Fprintf(tw, "%s\t%s\n", pairs[i], clean(pairs[i+1]))
+		}
+	}
+	tw.Flush()
+}
+
+// clean replaces control characters: names and routes come from outside, and a
+// terminal obeys escape sequences.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == utf8.RuneError || unicode.Is(unicode.Bidi_Control, r) {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// count writes a number with thousands separators: 1,234,567.
+func count(n int64) string {
+	digits := strconv.FormatInt(n, 10)
+	sign := ""
+	if digits[0] == '-' {
+		sign, digits = "-", digits[1:]
+	}
+	return sign + group3(digits)
+}
+
+func group3(digits string) string {
+	var b strings.Builder
+	for i := range len(digits) {
+		if i > 0 && (len(digits)-i)%3 == 0 {
+			b.WriteByte(',')
+		}
+		b.WriteByte(digits[i])
+	}
+	return b.String()
+}
+
+// money writes an exact decimal such as "1234.500000000" for people: the zeros
+// at its end beyond cents are dropped, nothing is rounded.
+func money(decimal string) string {
+	sign := ""
+	if rest, negative := strings.CutPrefix(decimal, "-"); negative {
+		sign, decimal = "-", rest
+	}
+	whole, fraction, point := strings.Cut(decimal, ".")
+	if !point {
+		return sign + group3(whole)
+	}
+	for len(fraction) > 2 && fraction[len(fraction)-1] == '0' {
+		fraction = fraction[:len(fraction)-1]
+	}
+	return sign + group3(whole) + "." + fraction
+}
+
+// moment writes an instant in UTC to the second, nothing for the zero time.
+func moment(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format("2006-01-02 15:04:05")
+}
+
+// date writes the day of an instant in UTC, nothing for the zero time.
+func date(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.DateOnly)
+}
+
+// size writes bytes with a binary unit: 512 B, 1.5 KiB, 27.0 MiB.
+func size(n int64) string {
+	if n < 1024 {
+		return fmt.Sprintf("%d B", n)
+	}
+	value, unit := float64(n), ""
+	for _, unit = range []string{"KiB", "MiB", "GiB", "TiB"} {
+		value /= 1024
+		if value < 1023.95 {
+			break
+		}
+	}
+	return fmt.Sprintf("%.1f %s", value, unit)
+}
+
+// dash stands for an empty cell.
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

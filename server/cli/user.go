@@ -1,0 +1,291 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"tollgate/ledger"
+	"tollgate/server/api"
+)
+
+func (a *app) userCommand() *cobra.Command {
+	return group("user", "Add, show and change customers",
+		a.userAdd(), a.userList(), a.userShow(), a.userPlan(), a.userLimit(),
+		a.userChange("suspend", "Refuse a user's calls until resumed",
+			"Refuses the user's calls from now on; running ones finish.", "is suspended", (*api.Client).Suspend),
+		a.userChange("resume", "Lift a suspension",
+			"Lifts a suspension, whatever it was for.", "may call again", (*api.Client).Resume),
+		a.userEnd("close", "End a user's calls for good",
+			"Refuses the user's calls for good. Usage and records stay.",
+			"Closing ends all calls of %s for good.", "is closed", (*api.Client).CloseUser),
+		a.userEnd("erase", "Remove a closed user's personal data for good",
+			"Removes e-mail, name, company, address and tax id of a closed user.\nUsage and records stay, without a person to them.",
+			"Erasing removes the personal data of %s for good.", "is erased", (*api.Client).Erase),
+	)
+}
+
+func (a *app) userAdd() *cobra.Command {
+	var u api.AddUser
+	var scope string
+	cmd := &cobra.Command{
+		Use:   "add --email E",
+		Short: "Add a user with a first API key",
+		Long:  "Adds a user with a first API key, which is shown only now.",
+		Example: `  tollgate user add --email ann@example.com
+  tollgate user add --email ann@example.com --company Ann --plan pro --json`,
+		Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if u.Email == "" {
+				return usage(cmd, "--email is missing")
+			}
+			if err := scopeFlag(cmd, scope, &u.Scope); err != nil {
+				return err
+			}
+			return a.asking(func(c *api.Client) error {
+				added, err := c.AddUser(cmd.Context(), u)
+				if err != nil {
+					return err
+				}
+				return a.answer(added, func(w io.Writer) {
+					facts(w, "user", userID(added.ID), "e-mail", added.Email, "plan", added.Plan, "API key", added.APIKey)
+					fmt.Fprintln(w, "\nThe key is shown only now.")
+				})
+			})
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&u.Email, "email", "", "e-mail address `E`, unique")
+	f.StringVar(&u.Name, "name", "", "`NAME` of the person")
+	f.StringVar(&u.Company, "company", "", "`NAME` of the company")
+	f.StringVar(&u.Address, "address", "", "postal `ADDRESS` for invoices")
+	f.StringVar(&u.TaxID, "tax-id", "", "tax `ID` for invoices")
+	f.StringVar(&u.Plan, "plan", "", "on `PLAN` (default: default_plan of the configuration)")
+	scopeVar(f, &scope, "first key may do `SCOPE`: ")
+	return cmd
+}
+
+func (a *app) userList() *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "List all users",
+		Long:  "Lists all users by id.",
+		Args:  exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.asking(func(c *api.Client) error {
+				if a.json {
+					return a.userArray(cmd.Context(), c)
+				}
+				t := newTable("USER>", "E-MAIL", "PLAN", "STATUS", "KEYS>", "CREATED")
+				err := c.EachUser(cmd.Context(), func(u api.User) error {
+					t.add(userID(u.ID), dash(u.Email), u.Plan, userStatus(u), count(int64(u.Keys)), date(u.Created))
+					return nil
+				})
+				if err != nil {
+					return err
+				}
+				return a.answer(nil, t.print)
+			})
+		},
+	}
+}
+
+// userArray prints all users as one JSON array, one page in memory at a time.
+func (a *app) userArray(ctx context.Context, c *api.Client) error {
+	between := "["
+	err := c.EachUser(ctx, func(u api.User) error {
+		text, err := json.MarshalIndent(u, "  ", "  ")
+		if err != nil {
+			return fmt.Errorf("writing user %d as JSON: %w", u.ID, err)
+		}
+		_, err = fmt.Fprintf(a.Stdout, "%s\n  %s", between, text)
+		between = ","
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if between == "[" {
+		_, err = fmt.Fprintln(a.Stdout, "[]")
+	} else {
+		_, err = fmt.Fprintln(a.Stdout, "\n]")
+	}
+	return err
+}
+
+func (a *app) userShow() *cobra.Command {
+	return &cobra.Command{
+		Use:     "show USER",
+		Short:   "Show one user",
+		Example: "  tollgate user show ann@example.com",
+		Args:    exactly("USER"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.asking(func(c *api.Client) error {
+				u, err := c.User(cmd.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				return a.answer(u, func(w io.Writer) { printUser(w, u) })
+			})
+		},
+	}
+}
+
+func printUser(w io.Writer, u api.User) {
+	next, closed, onFile := "", "", "none on file"
+	if u.NextPlan != nil {
+		next = u.NextPlan.Plan + " from " + moment(u.NextPlan.From) + " UTC"
+	}
+	if u.Closed != nil {
+		closed = moment(*u.Closed) + " UTC"
+	}
+	if u.PaymentMethod {
+		onFile = "on file"
+	}
+	facts(w,
+		"user", userID(u.ID), "e-mail", u.Email, "name", u.Name, "company", u.Company, "address", u.Address, "tax id", u.TaxID,
+		"plan", u.Plan, "next plan", next, "status", userStatus(u), "created", moment(u.Created)+" UTC", "closed", closed,
+		"spend limit", limitText(u.SpendLimit), "own limit", limitText(u.OwnSpendLimit),
+		"payment method", onFile, "Stripe customer", u.StripeCustomer, "active keys", count(int64(u.Keys)))
+}
+
+func limitText(limit *ledger.Amount) string {
+	if limit == nil {
+		return "none"
+	}
+	return money(limit.String()) + " a month"
+}
+
+func (a *app) userPlan() *cobra.Command {
+	var change api.ChangePlan
+	cmd := &cobra.Command{
+		Use:   "plan USER PLAN",
+		Short: "Put a user on another plan",
+		Long: `Puts a user on another plan. An upgrade (a higher fee, or leaving a plan
+without fee) acts at once, anything else at the next period.`,
+		Example: `  tollgate user plan ann@example.com pro
+  tollgate user plan ann@example.com free --now`,
+		Args: exactly("USER", "PLAN"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			change.Plan = args[1]
+			return a.asking(func(c *api.Client) error {
+				changed, err := c.ChangePlan(cmd.Context(), args[0], change)
+				if err != nil {
+					return err
+				}
+				return a.answer(changed, func(w io.Writer) {
+					fmt.Fprintf(w, "%s is on plan %s from %s UTC.\n", clean(args[0]), clean(changed.SubscriptionTier), moment(changed.EffectiveAt))
+				})
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&change.Now, "now", false, "act at once whatever the change is")
+	return cmd
+}
+
+func (a *app) userLimit() *cobra.Command {
+	return &cobra.Command{
+		Use:   "limit USER AMOUNT|none",
+		Short: "Set how much a user may spend a month",
+		Long: `Sets how much a user may be charged for usage in a month, in units of the
+ledger's currency. The fee does not count, and included calls always pass. A
+lower limit that the customer has set holds too.`,
+		Example: `  tollgate user limit ann@example.com 250
+  tollgate user limit ann@example.com none`,
+		Args: exactly("USER", "AMOUNT"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var limit *ledger.Amount
+			if args[1] != "none" {
+				amount, err := ledger.ParseAmount(args[1])
+				if err != nil {
+					return usage(cmd, "AMOUNT: %v", err)
+				}
+				limit = &amount
+			}
+			return a.asking(func(c *api.Client) error {
+				u, err := c.Limit(cmd.Context(), args[0], limit)
+				if err != nil {
+					return err
+				}
+				return a.answer(u, func(w io.Writer) {
+					fmt.Fprintf(w, "The spend limit of %s is %s.\n", who(u), limitText(u.SpendLimit))
+				})
+			})
+		},
+	}
+}
+
+// userChange is a command that changes a user's state and can be taken back.
+func (a *app) userChange(use, short, long, now string, change func(*api.Client, context.Context, string) (api.User, error)) *cobra.Command {
+	return &cobra.Command{
+		Use: use + " USER", Short: short, Long: long,
+		Example: "  tollgate user " + use + " ann@example.com",
+		Args:    exactly("USER"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.asking(func(c *api.Client) error {
+				u, err := change(c, cmd.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				return a.answer(u, func(w io.Writer) { fmt.Fprintf(w, "%s %s.\n", who(u), now) })
+			})
+		},
+	}
+}
+
+// userEnd is a command that cannot be taken back: it asks first.
+func (a *app) userEnd(use, short, long, consequence, now string, change func(*api.Client, context.Context, string) (api.User, error)) *cobra.Command {
+	var yes bool
+	cmd := a.userChange(use, short, long, now, change)
+	run := cmd.RunE
+	cmd.Example += "\n" + cmd.Example + " --yes"
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if !yes {
+			if err := a.mayAsk(cmd); err != nil {
+				return err
+			}
+			err := a.asking(func(c *api.Client) error {
+				u, err := c.User(cmd.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				word := u.Email
+				if word == "" {
+					word = userID(u.ID)
+				}
+				return a.confirm(fmt.Sprintf(consequence, who(u)), word)
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return run(cmd, args)
+	}
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return cmd
+}
+
+func who(u api.User) string {
+	if u.Email == "" {
+		return "User " + userID(u.ID)
+	}
+	return clean(u.Email)
+}
+
+func userID(id ledger.UserID) string { return strconv.FormatUint(uint64(id), 10) }
+
+func userStatus(u api.User) string {
+	words := []string{string(u.Status)}
+	if u.SuspendedFor != "" {
+		words = append(words, "("+u.SuspendedFor+")")
+	}
+	if u.Erased {
+		words = append(words, "(erased)")
+	}
+	return strings.Join(words, " ")
+}
