@@ -120,16 +120,14 @@ func (s *service) enterCustomer(r *request) error {
 	}
 	h.Set("Cache-Control", "no-store")
 	h.Add("Vary", "Authorization, X-API-Key, Accept")
-	secret, refused := admission.KeyFromHeader(r.Header)
+	caller, refused := s.Gate.Identify(r.Header, s.ClientAddr(r.Request), r.now)
 	if refused == nil {
-		r.caller, refused = s.Gate.Authenticate(secret, s.ClientAddr(r.Request), r.now)
-	}
-	if refused == nil {
-		refused = s.Gate.AdmitAPI(r.caller, r.now)
+		refused = s.Gate.AdmitAPI(caller, r.now)
 	}
 	if refused != nil {
 		return refused
 	}
+	r.caller = caller
 	if r.endpoint.access == manage && r.caller.Key.Scope != ledger.ScopeManage {
 		return refusal(http.StatusForbidden, "scope_required", "This needs a key of scope \"manage\"; this key has the scope %q.", r.caller.Key.Scope)
 	}

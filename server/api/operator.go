@@ -253,7 +253,7 @@ func (s *service) moveClock(r *request, move func(context.Context) error) (Clock
 
 // verify proves the live ledger.
 func (s *service) verify(r *request) error {
-	return s.work(r, func(ctx context.Context, progress func(done, total int64)) (ledger.Report, error) {
+	return s.work(r, func(ctx context.Context, progress func(done, total uint64)) (ledger.Report, error) {
 		return s.Ledger.Verify(ctx, Checks(s.Book), progress)
 	})
 }
@@ -267,21 +267,21 @@ func (s *service) backup(r *request) error {
 	if !filepath.IsAbs(ask.Path) {
 		return badField("path", "%q is not an absolute path", ask.Path)
 	}
-	return s.work(r, func(ctx context.Context, progress func(done, total int64)) (ledger.Report, error) {
+	return s.work(r, func(ctx context.Context, progress func(done, total uint64)) (ledger.Report, error) {
 		return s.Ledger.Backup(ctx, ask.Path, progress)
 	})
 }
 
 // work answers with lines of [Progress], one for each percent done. The header
 // is written with the first of them; an error after it is the last line.
-func (s *service) work(r *request, do func(context.Context, func(done, total int64)) (ledger.Report, error)) error {
+func (s *service) work(r *request, do func(context.Context, func(done, total uint64)) (ledger.Report, error)) error {
 	r.w.Header().Set("Content-Type", typeNDJSON)
 	lines, flush := json.NewEncoder(r.w), http.NewResponseController(r.w)
 	shown := int64(-1)
-	report, err := do(r.Context(), func(done, total int64) {
-		if part := done * 100 / max(total, 1); part > shown {
+	report, err := do(r.Context(), func(done, total uint64) {
+		if part := int64(done * 100 / max(total, 1)); part > shown {
 			shown = part
-			_ = lines.Encode(Progress{Done: done, Total: total}) // a client that left ends the context
+			_ = lines.Encode(Progress{Done: int64(done), Total: int64(total)}) // a client that left ends the context
 			_ = flush.Flush()
 		}
 	})
@@ -309,7 +309,7 @@ func workFailed(err error) error {
 }
 
 func problemDocument(p *admission.Refusal) *Problem {
-	return &Problem{Type: "about:blank", Title: p.Title, Status: p.Status, Detail: p.Detail, Code: p.Code}
+	return &Problem{Type: "urn:tollgate:problem:" + p.Code, Title: p.Title, Status: p.Status, Detail: p.Detail, Code: p.Code}
 }
 
 // Checks are the rules of price that a ledger's verification needs; for

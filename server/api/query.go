@@ -105,9 +105,13 @@ func (r *request) cursor() (uint64, error) {
 	}
 	position, ok := parseCursor(text)
 	if !ok {
-		return 0, badParameter("The cursor is not one that this server gave out; begin again without it.")
+		return 0, badCursor()
 	}
 	return position, nil
+}
+
+func badCursor() error {
+	return badParameter("The cursor is not one that was given out for this list; begin again without it.")
 }
 
 // cursorText is the opaque form of a position in a list; 0 is none. Its first

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -131,6 +132,9 @@ func (s *service) readRecords(ctx context.Context, a asked, n int) ([]ledger.Usa
 		err = s.Ledger.Records(ctx, a.cursor, a.from, a.to, each)
 	} else {
 		err = s.Ledger.UserRecords(ctx, a.user, a.cursor, a.from, a.to, each)
+	}
+	if a.cursor != 0 && errors.Is(err, ledger.ErrNotFound) {
+		return nil, badCursor()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading records: %w", err)

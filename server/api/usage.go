@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"tollgate/ledger"
@@ -59,7 +60,7 @@ func (s *service) usage(u *ledger.User, now time.Time) (Usage, error) {
 	if err != nil {
 		return Usage{}, err
 	}
-	projection, err := a.schedule.Project(a.used, now, pricing.Outlook{Payable: payable(u), SpendLimit: limitInForce(u)})
+	projection, err := a.schedule.Project(a.used, now, pricing.Outlook{Payable: a.on && a.payable(), SpendLimit: limitInForce(u)})
 	if err != nil {
 		return Usage{}, fmt.Errorf("projecting user %d: %w", u.ID, err)
 	}
@@ -70,7 +71,7 @@ func (s *service) usage(u *ledger.User, now time.Time) (Usage, error) {
 			Calls: projection.Totals.Calls, Documents: projection.Totals.Documents, Tokens: projection.Totals.Tokens,
 			CostCents: cost, CostDollars: s.dollars(cost), ChargeCents: projection.Charge, ChargeDollars: s.dollars(projection.Charge),
 		},
-		Warnings: s.warnings(&a), SubscriptionTier: a.tier(),
+		Warnings: s.warnings(&a, now), SubscriptionTier: a.tier(),
 	}, nil
 }
 
@@ -146,7 +147,7 @@ func (a *account) quota() Quota {
 }
 
 // warnings tells of each quota of which 80 % or all is used.
-func (s *service) warnings(a *account) []Warning {
+func (s *service) warnings(a *account, now time.Time) []Warning {
 	list := []Warning{}
 	if !a.on || a.user.Status == ledger.Closed {
 		return list
@@ -163,26 +164,37 @@ func (s *service) warnings(a *account) []Warning {
 		case used < 1000:
 			list = append(list, Warning{"quota_80", fmt.Sprintf("%v%% of this month's %s are used", used, meter), upgrade})
 		default:
-			list = append(list, Warning{"quota_100", fmt.Sprintf("all %d of this month's %s are used; %s", q.Included, meter, a.beyond()), upgrade})
+			list = append(list, Warning{"quota_100", fmt.Sprintf("all %d of this month's %s are used; %s", q.Included, meter, s.beyond(a, meter, now)), upgrade})
 		}
 	}
 	return list
 }
 
-// beyond is what happens to calls beyond the quota.
-func (a *account) beyond() string {
-	how := a.current.Plan.OnExceed
-	if how == pricing.Bill || how == pricing.BillIfPayable && payable(a.user) {
-		return "more is charged"
+// beyond is what happens to calls beyond the quota, and what a larger plan
+// would give.
+func (s *service) beyond(a *account, meter string, now time.Time) string {
+	how, text := a.current.Plan.OnExceed, "more is charged"
+	if how == pricing.Block || how == pricing.BillIfPayable && !a.payable() {
+		text = "calls are refused until " + a.period.End.UTC().Format(time.RFC3339)
 	}
-	if how == pricing.BillIfPayable {
-		return "calls are refused until " + a.period.End.UTC().Format(time.RFC3339) + " unless a payment method is added"
+	if how == pricing.BillIfPayable && a.user.PaymentMethod == "" {
+		text += " unless a payment method is added"
 	}
-	return "calls are refused until " + a.period.End.UTC().Format(time.RFC3339)
+	if offer, ok := s.Gate.Offer(a.user, meter, now); ok {
+		gives := fmt.Sprintf("%d %s", offer.Included, meter)
+		if offer.Unlimited {
+			gives = "unlimited " + meter
+		}
+		text += fmt.Sprintf("; plan %s has %s this month for a fee of %s %s this month", offer.Plan.ID, gives, ledger.FormatMinor(offer.Fee, s.digits), strings.ToUpper(s.currency))
+	}
+	return text
 }
 
 // payable tells whether usage beyond a quota can be charged to the user.
-func payable(u *ledger.User) bool { return u.PaymentMethod != "" }
+func (a *account) payable() bool {
+	exposure := a.current.Plan.Exposure
+	return a.user.PaymentMethod != "" && (exposure == 0 || a.statement.Usage < exposure)
+}
 
 // limitInForce is the lower of the operator's and the customer's spend limit.
 func limitInForce(u *ledger.User) *ledger.Amount {

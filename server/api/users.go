@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/mail"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -166,11 +165,19 @@ func (s *service) planFrom(u *ledger.User, to *pricing.Plan, now time.Time, atOn
 }
 
 // reassign drops what lies ahead of now and adds next, unless the plan in
-// force is the one wanted.
+// force is the one wanted. The first assignment stays: it is in force even
+// where the clock that made it was a little ahead.
 func reassign(plans []ledger.Assignment, now time.Time, next ledger.Assignment) []ledger.Assignment {
-	kept := slices.DeleteFunc(slices.Clone(plans), func(a ledger.Assignment) bool { return a.From.After(now) })
-	if len(kept) > 0 && kept[len(kept)-1].Plan == next.Plan {
+	kept := plans[:1:1]
+	for _, a := range plans[1:] {
+		if !a.From.After(now) {
+			kept = append(kept, a)
+		}
+	}
+	if last := kept[len(kept)-1]; last.Plan == next.Plan {
 		return kept
+	} else if next.From.Before(last.From) {
+		next.From = last.From
 	}
 	return append(kept, next)
 }
