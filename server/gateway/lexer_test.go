@@ -240,7 +240,7 @@ func FuzzLexer(f *testing.F) {
 	p := mustPaths(f, targets...)
 	f.Fuzz(func(t *testing.T, text []byte, size int) {
 		if bytes.HasPrefix(text, []byte("\xef")) {
-			t.Skip("encoding/json knows no byte order mark")
+			return // encoding/json knows no byte order mark
 		}
 		got, err := lex(newLexer(p, false), text, size&63)
 		again, errAgain := lex(newLexer(p, false), text, 0)

@@ -1,0 +1,164 @@
+package gateway
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"tollgate/ledger"
+	"tollgate/server/admission"
+)
+
+// upload passes the request's body on as it comes, and bounds it.
+type upload struct {
+	io.ReadCloser
+	left int64 // of the largest body
+	// Shared: the transport reads in a goroutine of its own.
+	n      atomic.Int64
+	failed atomic.Bool // the client broke off
+	over   atomic.Bool // the body is too large
+}
+
+var errBodyTooLarge = errors.New("the request's body is too large")
+
+func (u *upload) Read(p []byte) (int, error) {
+	n, err := u.ReadCloser.Read(p)
+	u.n.Add(int64(n))
+	if u.left -= int64(n); u.left < 0 {
+		u.over.Store(true)
+		return 0, errBodyTooLarge
+	}
+	if err != nil && err != io.EOF {
+		u.failed.Store(true)
+	}
+	return n, err
+}
+
+// answerBody is the body of an answer on its way to the client. It measures
+// what passes, and holds the end back until the call's record is durable: with a
+// length given that is the last piece, otherwise only the end itself.
+type answerBody struct {
+	io.ReadCloser // of the upstream
+	call          *call
+	length        int64 // -1: not known
+	atEnd         bool  // the upstream's answer ended; the end is still held back
+}
+
+// errUnrecorded breaks an answer off because its record could not be committed.
+var errUnrecorded = errors.New("the call could not be recorded")
+
+func (b *answerBody) Read(p []byte) (int, error) {
+	c := b.call
+	if b.atEnd {
+		return 0, b.complete(io.EOF)
+	}
+	n, err := b.ReadCloser.Read(p)
+	if n > 0 {
+		b.saw(p[:n])
+	}
+	switch {
+	case c.recorded:
+	case b.length >= 0 && c.answer.bytes == b.length:
+		if failed := b.complete(nil); failed != nil {
+			return 0, failed
+		}
+	case err == io.EOF && n > 0:
+		b.atEnd = true
+		return n, nil
+	case err == io.EOF:
+		return 0, b.complete(io.EOF)
+	case err != nil:
+		b.broken()
+	}
+	return n, err
+}
+
+// saw measures a piece of the answer.
+func (b *answerBody) saw(p []byte) {
+	c := b.call
+	if c.answer.feed(p) {
+		c.grow()
+	}
+}
+
+// complete records a call whose answer has wholly come. It returns end, or why
+// the client must not get the end.
+func (b *answerBody) complete(end error) error {
+	c := b.call
+	outcome := ledger.OK
+	if c.left() {
+		outcome = ledger.ClientLeft
+	}
+	if err := c.record(whollyRead, outcome, c.status); err != nil {
+		c.w.replace(unrecorded())
+		return errUnrecorded
+	}
+	return end
+}
+
+// broken records a call whose answer broke off. The client's connection breaks
+// next, whether or not that can be recorded.
+func (b *answerBody) broken() {
+	c := b.call
+	if c.cut.Load() {
+		_ = c.record(leftOff, ledger.ClientLeft, c.status)
+		return
+	}
+	_ = c.record(brokenOff, ledger.UpstreamAborted, c.status)
+}
+
+// Close ends the answer. Where it has not ended by itself, the client has left:
+// the rest is read for what it tells of the call's usage.
+func (b *answerBody) Close() error {
+	if !b.call.recorded {
+		b.drain()
+	}
+	return b.ReadCloser.Close()
+}
+
+func (b *answerBody) drain() {
+	c := b.call
+	if c.stopWatch != nil && c.stopWatch() {
+		// The write failed, but the server has not noticed that the client left.
+		c.drainTime.Store(time.AfterFunc(c.route.DrainTime, func() {
+			c.cut.Store(true)
+			c.cancel()
+		}))
+	}
+	chunk := c.g.buffers.Get()
+	defer c.g.buffers.Put(chunk)
+	how := leftOff
+	for most := c.answer.bytes + c.route.DrainBytes; c.answer.bytes < most || b.atEnd; {
+		var n int
+		err := io.EOF
+		if !b.atEnd {
+			n, err = b.ReadCloser.Read(chunk)
+		}
+		b.saw(chunk[:n])
+		if err == io.EOF || b.length >= 0 && c.answer.bytes == b.length {
+			how = whollyRead
+			break
+		}
+		if err != nil {
+			if !c.cut.Load() {
+				how = brokenOff
+			}
+			break
+		}
+	}
+	_ = c.record(how, ledger.ClientLeft, c.status) // there is nobody to tell
+}
+
+// unrecorded is the refusal of a call whose record could not be committed.
+func unrecorded() *admission.Refusal {
+	r := admission.NewRefusal(admission.LedgerUnavailable, "The call could not be recorded, so its answer is not given. Try again shortly.")
+	r.RetryAfter = 5 * time.Second
+	return r
+}
+
+// bodyless tells whether an answer ends with its headers.
+func bodyless(method string, res *http.Response) bool {
+	return method == http.MethodHead || res.ContentLength == 0 || res.StatusCode == http.StatusNoContent || res.StatusCode == http.StatusNotModified || res.StatusCode == http.StatusSwitchingProtocols
+}
