@@ -191,33 +191,33 @@ func (s *Summary) WriteText(w io.Writer) error {
 		name = "no file, defaults"
 	}
 	line("configuration\t%s", name)
-	line("listen\t%s\t", s.Listen)
-	line("public_url\t%s\t", s.PublicURL)
-	line("socket\t%s\t", s.Socket)
+	line("listen\t%s", s.Listen)
+	line("public_url\t%s", s.PublicURL)
+	line("socket\t%s", s.Socket)
 	if s.Metrics != "" {
-		line("metrics\t%s\t", s.Metrics)
+		line("metrics\t%s", s.Metrics)
 	}
-	line("ledger\t%s, %s\t", s.Ledger, s.Durability)
-	line("billing\t%s, %s, new users on plan %s\t", s.Timezone, s.Currency, s.DefaultPlan)
+	line("ledger\t%s, %s", s.Ledger, s.Durability)
+	line("billing\t%s, %s, new users on plan %s", s.Timezone, s.Currency, s.DefaultPlan)
 	if s.Clock != "system" {
-		line("clock\t%s\t", s.Clock)
+		line("clock\t%s", s.Clock)
 	}
 	if len(s.Secrets) > 0 {
-		line("secrets\t%s\t", strings.Join(s.Secrets, ", "))
+		line("secrets\t%s", strings.Join(s.Secrets, ", "))
 	}
 	for _, u := range s.Upstreams {
 		text := u.URL + ", timeout " + u.Timeout
 		if len(u.Headers) > 0 {
 			text += ", with " + strings.Join(u.Headers, ", ")
 		}
-		line("upstream %s\t%s\t", u.Name, text)
+		line("upstream %s\t%s", u.Name, text)
 	}
 	for _, r := range s.Routes {
 		auth := "with a key"
 		if r.Auth == AuthNone {
 			auth = "without a key"
 		}
-		line("route\t%s to %s, %s\t", r.Pattern, r.Upstream, auth)
+		line("route\t%s to %s, %s", r.Pattern, r.Upstream, auth)
 		for _, m := range r.Meters {
 			text := m.Source
 			if m.Price != nil {
@@ -226,7 +226,7 @@ func (s *Summary) WriteText(w io.Writer) error {
 			if m.Hold > 0 {
 				text += fmt.Sprintf(", %d held", m.Hold)
 			}
-			line("  %s\t%s\t", m.Meter, text)
+			line("  %s\t%s", m.Meter, text)
 		}
 	}
 	for _, p := range s.Plans {
@@ -234,13 +234,13 @@ func (s *Summary) WriteText(w io.Writer) error {
 		if !p.Public {
 			hidden = ", not public"
 		}
-		line("plan %s\t%s: %s%s\t", p.ID, p.Name, p.Terms, hidden)
+		line("plan %s\t%s: %s%s", p.ID, p.Name, p.Terms, hidden)
 	}
 	for _, pack := range s.CreditPacks {
-		line("credit pack\t%s\t", pack)
+		line("credit pack\t%s", pack)
 	}
 	for _, warning := range s.Warnings {
-		line("warning\t%s\t", warning)
+		line("warning\t%s", warning)
 	}
 	return t.Flush()
 }

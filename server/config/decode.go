@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -43,15 +44,18 @@ func (d *decoder) problem(n *node, format string, args ...any) {
 // wrong is a problem of a key's value: the key, its place, and a sentence's end.
 func (d *decoder) wrong(n *node, format string, args ...any) {
 	what := fmt.Sprintf(format, args...)
+	if !strings.HasPrefix(what, ":") {
+		what = " " + what
+	}
 	holder, key := n.parent, n.key
 	for holder != nil && key == "" {
 		holder, key = holder.parent, holder.key
 	}
 	if holder == nil || holder.parent == nil {
-		d.problem(n, "%s %s", n.place(), what)
+		d.problem(n, "%s%s", n.place(), what)
 		return
 	}
-	d.problem(n, "%s in %s %s", key, holder.place(), what)
+	d.problem(n, "%s in %s%s", key, holder.place(), what)
 }
 
 func (d *decoder) warn(n *node, format string, args ...any) {
@@ -121,14 +125,22 @@ func (d *decoder) unknownKey(n *node, known []string) {
 		return
 	}
 	where := "in " + n.parent.place()
+	near := nearest(n.key, known)
 	if n.parent.parent == nil {
-		where = "before any section"
+		where, near = "before any section", ""
 	}
-	if near := nearest(n.key, known); near == "" || n.parent.parent == nil {
-		if home := homeOf(n.key); home != "" {
+	if near == "" {
+		if key, home := homeOf(n.key); home != "" && key == n.key {
 			d.problem(n, "unknown key %q %s; it belongs in %s", n.key, where, home)
 			return
+		} else if home != "" && n.parent.parent == nil {
+			d.problem(n, "unknown key %q %s; did you mean %q in %s?", n.key, where, key, home)
+			return
 		}
+	}
+	if n.parent.path() == "route" && slices.ContainsFunc(sourceWords, n.has) {
+		d.problem(n, "unknown key %q %s; a meter of your own stands in meters = { %s = { ... } }", n.key, where, n.key)
+		return
 	}
 	d.problem(n, "unknown key %q %s%s", n.key, where, meant(n.key, known))
 }
@@ -153,23 +165,28 @@ func sectionPlace(s setting) string {
 	return "[" + s.name + "]"
 }
 
-// homeOf is the one section that has a key, or "".
-func homeOf(key string) string {
-	home := ""
+// homeOf finds the one section that has a key, or one that is nearly written
+// so; home is "" where there is none, or several.
+func homeOf(word string) (key, home string) {
+	homes := make(map[string]string) // key to its section; "": several
 	for _, section := range settings(reflect.TypeFor[file]()) {
 		t := reflect.TypeFor[file]().Field(section.index).Type
 		if t.Kind() == reflect.Slice {
 			t = t.Elem()
 		}
-		if !slices.Contains(settingNames(settings(t)), key) {
-			continue
+		for _, s := range settings(t) {
+			if _, several := homes[s.name]; several {
+				homes[s.name] = ""
+			} else {
+				homes[s.name] = sectionPlace(section)
+			}
 		}
-		if home != "" {
-			return ""
-		}
-		home = sectionPlace(section)
 	}
-	return home
+	if _, exact := homes[word]; exact {
+		return word, homes[word]
+	}
+	key = nearest(word, slices.Sorted(maps.Keys(homes)))
+	return key, homes[key]
 }
 
 // value reads a node into a field and tells whether that went well.
@@ -250,8 +267,8 @@ func (d *decoder) mapping(n *node, v reflect.Value, tag reflect.StructTag) bool 
 
 func (d *decoder) list(n *node, v reflect.Value, tag reflect.StructTag) bool {
 	if n.kind != arrayKind {
-		if v.Type().Elem().Kind() == reflect.Struct && n.kind == tableKind {
-			d.problem(n, "%s: there can be several; write [[%s]]", n.place(), n.path())
+		if elem := v.Type().Elem(); elem.Kind() == reflect.Struct && len(settings(elem)) > 0 {
+			d.problem(n, "%s: there can be several; write [[%s]]", n.path(), n.path())
 		} else {
 			d.wrong(n, "must be a list in [ ], not %s", n.describe())
 		}

@@ -48,9 +48,9 @@ func Parse(path string, data []byte, getenv func(string) string) (*Config, error
 	r := &reading{decoder: newDecoder(path), getenv: getenv, folder: filepath.Dir(path), root: root, c: c}
 	c.Server.Socket, c.Server.PublicURL = "", "" // follow from what the file says
 	r.raw = &file{Server: c.Server, Ledger: c.Ledger, Billing: c.Billing, Stripe: c.Stripe, Mail: c.Mail, Clock: c.Clock}
+	r.refuseSecrets(root)
 	r.table(root, reflect.ValueOf(r.raw).Elem())
 	c.Server, c.Ledger, c.Billing, c.Stripe, c.Mail, c.Clock = r.raw.Server, r.raw.Ledger, r.raw.Billing, r.raw.Stripe, r.raw.Mail, r.raw.Clock
-	r.refuseSecrets(root)
 	r.server()
 	r.ledger()
 	r.billing()
@@ -159,8 +159,10 @@ func (r *reading) billing() {
 		zone = time.UTC
 	}
 	b.Location = zone
-	if b.MinorDigits, err = ledger.MinorDigits(b.Currency); err != nil {
-		r.wrong(at("currency"), "%v", asBut(err))
+	if digits, err := ledger.MinorDigits(b.Currency); err != nil {
+		r.wrong(at("currency"), "%v", afterColon(err))
+	} else {
+		b.MinorDigits = digits
 	}
 	for i, wait := range b.RetryAfter {
 		if wait <= 0 {
@@ -268,7 +270,7 @@ func (d *decoder) required(n *node, keys ...string) {
 func (d *decoder) name(n *node, id string) {
 	for i := range len(id) {
 		c := id[i]
-		if !bare(c) && c != '.' || c == '.' && i == 0 {
+		if !bare(c) {
 			d.wrong(n, "is %q; use letters, digits, \"-\" and \"_\"", id)
 			return
 		}

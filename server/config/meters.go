@@ -71,7 +71,7 @@ func (r *reading) routePrices(route *Route, f routeFile, measured []string) {
 	for _, meter := range route.Meters() {
 		s := route.Source(meter)
 		byLength := meter == "tokens" && s.Kind == FromResponse
-		if s.Missing == MissingEstimate && !byLength && f.Hold[meter] == 0 && !r.failed[f.At.get("hold")] {
+		if s.Missing == MissingEstimate && !byLength && f.Hold[meter] == 0 && !r.failed[f.At.fields["hold"]] {
 			r.problem(sourceNode(f, meter).get("missing"), "route %q: the estimate of %s is what the route holds; add hold = { %s = N }", f.Pattern, meter, meter)
 		}
 	}

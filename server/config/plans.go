@@ -182,9 +182,6 @@ func (r *reading) validate(at *node, p *pricing.Plan) {
 // not have.
 func (r *reading) validateShipped(p *pricing.Plan) {
 	at := r.root.get("billing", "currency")
-	if r.failed[at] {
-		return
-	}
 	for _, bad := range pricingProblems(p.Validate(r.c.Billing.MinorDigits)) {
 		r.problem(at, "%v (this plan is shipped; give it terms of your own with [[plan]] id = %q)", bad, p.ID)
 	}

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 )
@@ -202,12 +203,20 @@ func (r *reading) pattern(f routeFile, before []routeFile) bool {
 		r.problem(at, "route %q is not a pattern such as \"POST /v1/scan\": %s", f.Pattern, patternMistake(err))
 		return false
 	}
-	method, path := splitPattern(f.Pattern)
+	method, where := splitPattern(f.Pattern)
 	if method != strings.ToUpper(method) {
 		r.problem(at, "route %q: methods are written in capitals: %q", f.Pattern, strings.ToUpper(method)+strings.TrimPrefix(f.Pattern, method))
 		return false
 	}
-	if own := reservedBy(path); own != "" {
+	if !clean(f.Pattern) {
+		r.problem(at, "route %q can never match: \".\", \"..\" and \"//\" are taken out of a path before", f.Pattern)
+		return false
+	}
+	if where == "/{$}" {
+		r.problem(at, "route %q is tollgate's own root page; \"/\" catches all paths that nothing else does", f.Pattern)
+		return false
+	}
+	if own := reservedBy(where); own != "" {
 		r.problem(at, "route %q lies in %s, which tollgate answers itself", f.Pattern, own)
 		return false
 	}
@@ -249,8 +258,11 @@ func patternMistake(refused string) string {
 			refused = reason
 		}
 	}
-	if refused == "host/path missing /" {
+	switch refused {
+	case "host/path missing /":
 		return "the path must begin with \"/\""
+	case "non-CONNECT pattern with unclean path can never match":
+		return "\".\", \"..\" and \"//\" are taken out of a path before it is matched"
 	}
 	return strings.TrimPrefix(refused, "http: ")
 }
@@ -271,25 +283,30 @@ func overlap(conflict string) string {
 
 // splitPattern is the method and the path of a valid pattern, as net/http
 // takes them apart. The path has its percent escapes resolved.
-func splitPattern(pattern string) (method, path string) {
+func splitPattern(pattern string) (method, where string) {
 	rest := pattern
 	if i := strings.IndexAny(pattern, " \t"); i >= 0 {
 		method, rest = pattern[:i], strings.TrimLeft(pattern[i+1:], " \t")
 	}
-	path = rest[strings.IndexByte(rest, '/'):]
-	if plain, err := url.PathUnescape(path); err == nil {
-		path = plain
+	where = rest[strings.IndexByte(rest, '/'):]
+	if plain, err := url.PathUnescape(where); err == nil {
+		where = plain
 	}
-	return method, path
+	return method, where
+}
+
+// clean tells whether a pattern's path is as net/http makes it before it
+// matches: without ".", ".." and empty segments.
+func clean(pattern string) bool {
+	p := pattern[strings.IndexByte(pattern, '/'):]
+	cleaned := path.Clean(p)
+	return p == cleaned || p == cleaned+"/"
 }
 
 // reservedBy is the path of tollgate's own that a route would lie in, or "".
-func reservedBy(path string) string {
-	if path == "/{$}" {
-		return "the root page"
-	}
+func reservedBy(where string) string {
 	for _, own := range Reserved() {
-		if path == own || strings.HasPrefix(path, own+"/") {
+		if where == own || strings.HasPrefix(where, own+"/") {
 			return own
 		}
 	}

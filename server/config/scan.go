@@ -12,10 +12,12 @@ import (
 // can exhaust the stack. A configuration needs four.
 const maxDepth = 32
 
-var (
-	errTooDeep = errors.New("arrays and tables are nested too deeply")
-	errScan    = errors.New("not TOML")
-)
+// tooDeep is the line where values are nested too deeply.
+type tooDeep int
+
+func (tooDeep) Error() string { return "arrays and tables are nested too deeply" }
+
+var errScan = errors.New("not TOML")
 
 // style is how a table or array came to be in the file.
 type style uint8
@@ -38,7 +40,7 @@ type scanner struct {
 }
 
 // scan returns the tree of positions of a source, without values. After an
-// error other than errTooDeep the tree holds what came before it.
+// error other than tooDeep the tree holds what came before it.
 func scan(src string) (*node, error) {
 	s := &scanner{src: src, line: 1}
 	root := &node{line: 1, column: 1}
@@ -189,7 +191,7 @@ func (s *scanner) nested(read func() error) error {
 	s.depth++
 	defer func() { s.depth-- }()
 	if s.depth > maxDepth {
-		return errTooDeep
+		return tooDeep(s.line)
 	}
 	return read()
 }

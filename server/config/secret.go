@@ -121,13 +121,16 @@ func readSecret(file string) (string, error) {
 // secretLooks begins values that are secrets wherever they stand.
 var secretLooks = []string{"sk_live_", "sk_test_", "rk_live_", "rk_test_", "whsec_", "tg_live_", "-----BEGIN"}
 
-// refuseSecrets finds values that look like secrets anywhere in the file. They
-// are not repeated in the message, which may go into a log.
+// refuseSecrets finds values that look like secrets anywhere in the file, and
+// takes them out, so that no message repeats one: messages go into logs.
 func (d *decoder) refuseSecrets(n *node) {
 	if s, ok := n.value.(string); ok {
 		for _, look := range secretLooks {
 			if strings.HasPrefix(strings.TrimPrefix(s, "Bearer "), look) {
-				d.wrong(n, "is a secret, which does not belong in this file; take it from the environment or from a *_file")
+				n.value = Secret{s}.String()
+				if _, known := secretKeys[n.path()]; !known {
+					d.wrong(n, "is a secret, which does not belong in this file; take it from the environment or from a *_file")
+				}
 				return
 			}
 		}

@@ -7,7 +7,10 @@ import (
 
 // nearest is the candidate that a mistyped word most likely meant, or "".
 func nearest(word string, candidates []string) string {
-	best, distance := "", 1+max(1, len(word)/3)
+	best, distance := "", 2
+	if len(word) > 2 {
+		distance = 1 + max(2, len(word)/3)
+	}
 	for _, c := range candidates {
 		d := editDistance(strings.ToLower(word), strings.ToLower(c))
 		// "upstreams" for "upstream", "timezone_name" for "timezone"

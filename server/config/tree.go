@@ -150,8 +150,8 @@ func parseTree(src string) (*node, *Problem) {
 		return nil, &Problem{Line: 1 + strings.Count(src[:strings.IndexByte(valid, 0)], "\n"), Message: "the file is not UTF-8 text"}
 	}
 	root, err := scan(src)
-	if errors.Is(err, errTooDeep) {
-		return nil, &Problem{Message: err.Error()}
+	if at, ok := err.(tooDeep); ok {
+		return nil, &Problem{Line: int(at), Message: at.Error()}
 	}
 	var values map[string]any
 	if err := decode(src, &values); err != nil {

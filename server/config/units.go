@@ -63,7 +63,7 @@ func (s *Size) readTOML(n *node) error {
 	}
 	size, err := ParseSize(text)
 	if err != nil {
-		return asBut(err)
+		return afterColon(err)
 	}
 	*s = size
 	return nil
@@ -132,7 +132,7 @@ func readAmount(n *node, a *ledger.Amount) error {
 	}
 	amount, err := ledger.ParseAmount(text)
 	if err != nil {
-		return asBut(err)
+		return afterColon(err)
 	}
 	if amount < 0 {
 		return errors.New("must not be negative")
@@ -314,7 +314,7 @@ func (s *StatusSet) readTOML(n *node) error {
 	}
 	set, err := ParseStatusSet(text)
 	if err != nil {
-		return asBut(err)
+		return afterColon(err)
 	}
 	*s = set
 	return nil
@@ -336,5 +336,6 @@ func readStandard(n *node, target any) (known bool, err error) {
 	return false, nil
 }
 
-// asBut makes an error that begins with the bad value the end of a sentence.
-func asBut(err error) error { return fmt.Errorf("is wrong: %w", err) }
+// afterColon makes an error that begins with the bad value the end of a
+// sentence that begins with its key.
+func afterColon(err error) error { return fmt.Errorf(": %w", err) }
