@@ -31,8 +31,11 @@ func CustomerOwns(path string) bool {
 	return false
 }
 
-// customerPaths and everything below them belong to the customer API.
-var customerPaths = [...]string{"/v1/billing", "/v1/usage", "/v1/keys", "/healthz", "/readyz", "/openapi.json"}
+// customerPaths and everything below them belong to tollgate, also those that
+// have nothing yet.
+var customerPaths = [...]string{
+	"/v1/billing", "/v1/usage", "/v1/keys", "/v1/signup", "/webhooks/stripe", "/dashboard", "/invoices", "/healthz", "/readyz", "/openapi.json",
+}
 
 func (s *service) customerEndpoints() []endpoint {
 	months := param{"months", "how many, the current one included", map[string]any{"type": "integer", "minimum": 1, "maximum": 36, "default": 6}}

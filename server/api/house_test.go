@@ -30,7 +30,7 @@ var start = time.Date(2025, 1, 15, 12, 0, 0, 0, time.UTC)
 
 // house is both APIs over a real ledger on a clock of its own.
 type house struct {
-	t        *testing.T
+	t        testing.TB
 	ledger   *ledger.Ledger
 	options  api.Options
 	customer http.Handler
@@ -40,7 +40,7 @@ type house struct {
 	calls    uint32
 }
 
-func newHouse(t *testing.T) *house {
+func newHouse(t testing.TB) *house {
 	t.Helper()
 	h := &house{t: t}
 	h.now.Store(&start)
@@ -185,7 +185,7 @@ func get[Answer any](h *house, path, key string) Answer {
 	return read[Answer](h.t, h.call("GET", path, key, ""), http.StatusOK)
 }
 
-func read[Answer any](t *testing.T, w *httptest.ResponseRecorder, status int) Answer {
+func read[Answer any](t testing.TB, w *httptest.ResponseRecorder, status int) Answer {
 	t.Helper()
 	var answer Answer
 	if w.Code != status {

@@ -3,7 +3,9 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"path/filepath"
 	"time"
@@ -302,8 +304,13 @@ func (s *service) work(r *request, do func(context.Context, func(done, total uin
 
 // workFailed tells the operator what went wrong: it is mostly the disk.
 func workFailed(err error) error {
-	if known := problem(err); known.Code != "internal_error" {
+	switch known := problem(err); {
+	case known.Code != "internal_error":
 		return known
+	case errors.Is(err, fs.ErrExist):
+		return refusal(http.StatusConflict, "file_exists", "%s; give another path.", sentence(err))
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+		return refusal(http.StatusBadRequest, "bad_path", "%s; the path is the server's, and it must be able to write there.", sentence(err))
 	}
 	return refusal(http.StatusInternalServerError, "work_failed", "%s.", sentence(err))
 }

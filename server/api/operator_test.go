@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -309,11 +310,29 @@ func TestVerifyAndBackup(t *testing.T) {
 	}
 	_, err := c.Backup(ctx, "copy.db", nil)
 	wantCode(t, err, 400, "invalid_field")
-	if _, err = c.Backup(ctx, path, nil); err == nil {
-		t.Error("a backup was written over another file")
+	_, err = c.Backup(ctx, path, nil)
+	wantCode(t, err, 409, "file_exists")
+	_, err = c.Backup(ctx, filepath.Join(t.TempDir(), "none", "copy.db"), nil)
+	wantCode(t, err, 400, "bad_path")
+}
+
+// TestLogNamesTheOperatorAndNoSecret: who made a change is in the log as in the
+// ledger, a key never is.
+func TestLogNamesTheOperatorAndNoSecret(t *testing.T) {
+	h := newHouse(t)
+	var log bytes.Buffer
+	h.options.Log = slog.New(slog.NewTextHandler(&log, nil))
+	c, ctx := operate(t, h), t.Context()
+	added := must[api.AddedUser](t)(c.AddUser(ctx, api.AddUser{Email: "a@example.com"}))
+	made := must[api.NewKey](t)(c.RotateKey(ctx, 1, time.Hour))
+	must[api.Key](t)(c.RevokeKey(ctx, made.ID))
+	if want := fmt.Sprintf(`by="operator uid %d"`, os.Getuid()); strings.Count(log.String(), want) != 5 {
+		t.Errorf("not 5 times %s in\n%s", want, log.String())
 	}
-	if _, err = c.Backup(ctx, filepath.Join(t.TempDir(), "none", "copy.db"), nil); err == nil {
-		t.Error("a backup was written to a folder that is not there")
+	for _, secret := range []string{added.APIKey, made.APIKey, "a@example.com"} {
+		if strings.Contains(log.String(), secret) {
+			t.Errorf("%s is in the log", secret)
+		}
 	}
 }
 

@@ -137,26 +137,27 @@ func parseCursor(text string) (position uint64, ok bool) {
 }
 
 // accepts picks the media type that an Accept header likes best of those
-// offered; ties go to the first offered. ok is false when it takes none.
+// offered: the highest quality, then the one named most exactly, then the first
+// offered. ok is false when it takes none.
 func accepts(header string, offered ...string) (best string, ok bool) {
 	if strings.TrimSpace(header) == "" {
 		return offered[0], true
 	}
 	var quality float64
+	var rank int
 	for _, offer := range offered {
-		if q := qualityOf(header, offer); q > quality {
-			best, quality = offer, q
+		if q, r := qualityOf(header, offer); q > quality || q == quality && q > 0 && r > rank {
+			best, quality, rank = offer, q, r
 		}
 	}
 	return best, best != ""
 }
 
-// qualityOf is what the most specific range of an Accept header that fits
-// gives a media type.
-func qualityOf(header, media string) float64 {
+// qualityOf is what the most specific range of an Accept header that fits a
+// media type gives it, and how specific that is: 0 where none fits.
+func qualityOf(header, media string) (quality float64, rank int) {
 	group, _, _ := strings.Cut(media, "/")
 	ranks := map[string]int{"*/*": 1, group + "/*": 2, media: 3}
-	rank, quality := 0, 0.0
 	for part := range strings.SplitSeq(header, ",") {
 		name, parameters, _ := strings.Cut(part, ";")
 		r := ranks[strings.ToLower(strings.TrimSpace(name))]
@@ -170,7 +171,7 @@ func qualityOf(header, media string) float64 {
 			}
 		}
 	}
-	return quality
+	return quality, rank
 }
 
 func hexHead(head [32]byte) string { return hex.EncodeToString(head[:]) }

@@ -19,6 +19,8 @@ func TestAccepts(t *testing.T) {
 		{"application/*, text/csv;q=0.9", typeJSON},
 		{"application/json;q=0, */*", typeCSV},
 		{"text/csv;q=nonsense", ""},
+		{"text/csv, */*", typeCSV},
+		{"application/json, text/plain, */*", typeJSON},
 		{"text/html", ""},
 	} {
 		got, ok := accepts(tt.header, typeJSON, typeCSV, typeNDJSON)

@@ -15,9 +15,8 @@ import (
 	"tollgate/ledger"
 )
 
-// batch is how many records a stream reads at a time: they are read, the
-// ledger is left alone, and they are written as fast as the client takes them.
-const batch = 500
+// flushEvery is after how many records a stream is sent on.
+const flushEvery = 256
 
 // asked is which records to read.
 type asked struct {
@@ -102,55 +101,45 @@ func (s *service) getRecords(r *request, user ledger.UserID) error {
 }
 
 func (s *service) recordsPage(ctx context.Context, a asked) (RecordsPage, error) {
-	read, err := s.readRecords(ctx, a, a.limit+1)
-	if err != nil {
-		return RecordsPage{}, err
-	}
-	page := RecordsPage{Records: make([]Record, 0, len(read))}
-	if len(read) > a.limit {
-		read = read[:a.limit]
-		page.NextCursor = cursorText(read[a.limit-1].Seq)
-	}
-	for i := range read {
-		page.Records = append(page.Records, s.record(&read[i]))
-	}
-	return page, nil
+	page := RecordsPage{Records: []Record{}}
+	err := s.eachRecord(ctx, a, func(u *ledger.Usage) bool {
+		if len(page.Records) == a.limit {
+			page.NextCursor = cursorText(page.Records[a.limit-1].Seq)
+			return false
+		}
+		page.Records = append(page.Records, s.record(u))
+		return true
+	})
+	return page, err
 }
 
-// readRecords reads at most n records.
-func (s *service) readRecords(ctx context.Context, a asked, n int) ([]ledger.Usage, error) {
-	if a.request != nil {
-		return s.recordByRequest(ctx, a)
-	}
-	read := make([]ledger.Usage, 0, min(n, batch))
-	each := func(u *ledger.Usage) bool {
-		read = append(read, *u)
-		return len(read) < n
-	}
+// eachRecord walks what is asked for, the limit aside, until each returns
+// false. The ledger calls back outside of its transactions, so that each may
+// take its time.
+func (s *service) eachRecord(ctx context.Context, a asked, each func(*ledger.Usage) bool) error {
 	var err error
-	if a.user == 0 {
+	switch {
+	case a.request != nil:
+		var u *ledger.Usage
+		if u, err = s.Ledger.RecordByRequest(ctx, *a.request); err == nil && u.User != a.user {
+			err = ledger.ErrNotFound
+		}
+		if err != nil {
+			return fmt.Errorf("there is no record of %s: %w", a.request, err)
+		}
+		each(u)
+	case a.user == 0:
 		err = s.Ledger.Records(ctx, a.cursor, a.from, a.to, each)
-	} else {
+	default:
 		err = s.Ledger.UserRecords(ctx, a.user, a.cursor, a.from, a.to, each)
 	}
 	if a.cursor != 0 && errors.Is(err, ledger.ErrNotFound) {
-		return nil, badCursor()
+		return badCursor()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading records: %w", err)
+		return fmt.Errorf("reading records: %w", err)
 	}
-	return read, nil
-}
-
-func (s *service) recordByRequest(ctx context.Context, a asked) ([]ledger.Usage, error) {
-	u, err := s.Ledger.RecordByRequest(ctx, *a.request)
-	if err != nil {
-		return nil, fmt.Errorf("finding the record of %s: %w", a.request, err)
-	}
-	if a.user != 0 && u.User != a.user {
-		return nil, fmt.Errorf("finding the record of %s: %w", a.request, ledger.ErrNotFound)
-	}
-	return []ledger.Usage{*u}, nil
+	return nil
 }
 
 // record is a record as JSON has it.
@@ -177,57 +166,41 @@ func meters(named []ledger.Quantity) map[string]int64 {
 	return m
 }
 
-// streamRecords writes everything asked for in constant memory. The first
-// batch is read before the header is written, so that an error can still be a
-// problem document; a later one breaks the connection, for a stream that ended
-// well would be taken for complete.
+// streamRecords writes everything asked for in constant memory. Until the first
+// record an error can still be a problem document; a later one breaks the
+// connection, for a stream that ended well would be taken for complete.
 func (s *service) streamRecords(r *request, a asked, media string) error {
-	next := func() ([]ledger.Usage, error) {
-		n := batch
-		if a.limit > 0 {
-			n = min(n, a.limit)
-		}
-		read, err := s.readRecords(r.Context(), a, n)
-		if err != nil || len(read) == 0 {
-			return nil, err
-		}
-		a.cursor = read[len(read)-1].Seq
-		return read, nil
-	}
-	read, err := next()
-	if err != nil {
-		return err
-	}
-	r.w.Header().Set("Content-Type", media+"; charset=utf-8")
 	out := newRecordWriter(r.w, media)
 	flush := http.NewResponseController(r.w)
-	for len(read) > 0 {
-		for i := range read {
-			out.write(s.record(&read[i]))
+	written := 0
+	var broken error
+	err := s.eachRecord(r.Context(), a, func(u *ledger.Usage) bool {
+		if written == 0 {
+			r.w.Header().Set("Content-Type", media+"; charset=utf-8")
 		}
-		if a.request != nil {
-			break
-		}
-		if a.limit > 0 {
-			if a.limit -= len(read); a.limit == 0 {
-				break
+		out.write(s.record(u))
+		written++
+		if written%flushEvery == 0 {
+			if broken = out.flush(); broken == nil {
+				broken = flush.Flush()
 			}
 		}
-		if err == nil {
-			err = out.flush()
-		}
-		if err == nil {
-			err = flush.Flush()
-		}
-		if err == nil {
-			read, err = next()
-		}
+		return broken == nil && written != a.limit && r.Method != http.MethodHead
+	})
+	if written == 0 {
 		if err != nil {
-			s.Log.Warn("stream of records broken off", "path", r.URL.Path, "error", err)
-			panic(http.ErrAbortHandler)
+			return err
 		}
+		r.w.Header().Set("Content-Type", media+"; charset=utf-8")
 	}
-	if err := out.flush(); err != nil {
+	if err == nil {
+		err = broken
+	}
+	if err == nil {
+		err = out.flush()
+	}
+	if err != nil {
+		s.Log.Warn("a stream of records broke off", "path", r.URL.Path, "written", written, "error", err)
 		panic(http.ErrAbortHandler)
 	}
 	return nil

@@ -3,8 +3,11 @@ package api_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/csv"
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strconv"
 	"testing"
@@ -168,3 +171,56 @@ func TestRecordByRequest(t *testing.T) {
 	}
 	wantProblem(t, h.call("GET", "/v1/usage/records?request_id="+want.RequestID, otherKey, ""), 404, "not_found")
 }
+
+// leaving cancels a request when its first part is sent.
+type leaving struct {
+	*httptest.ResponseRecorder
+	cancel context.CancelFunc
+}
+
+func (l leaving) Flush() { l.cancel() }
+
+func TestStreamThatCannotGoOnBreaksTheConnection(t *testing.T) {
+	h := newHouse(t)
+	u, key, _ := h.user("a@example.com", "free")
+	h.record(u.ID, start, 2000, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	r := httptest.NewRequestWithContext(ctx, "GET", "/v1/usage/records", nil)
+	r.Header.Set("X-API-Key", key)
+	r.Header.Set("Accept", "text/csv")
+	defer func() {
+		if got := recover(); got != http.ErrAbortHandler {
+			t.Errorf("got %v, want the connection aborted", got)
+		}
+	}()
+	h.customer.ServeHTTP(leaving{httptest.NewRecorder(), cancel}, r)
+}
+
+// BenchmarkStream is the export of a user's records.
+func BenchmarkStream(b *testing.B) {
+	h := newHouse(b)
+	u, key, _ := h.user("a@example.com", "pro")
+	const n = 20_000
+	for i := range n / 1000 {
+		h.record(u.ID, start.Add(time.Duration(i)*time.Hour), 1000, func(_ int, u *ledger.Usage) { u.Documents = 3 })
+	}
+	for _, media := range []string{"text/csv", "application/x-ndjson"} {
+		b.Run(media, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				r := httptest.NewRequest("GET", "/v1/usage/records", nil)
+				r.Header.Set("X-API-Key", key)
+				r.Header.Set("Accept", media)
+				h.customer.ServeHTTP(discard{http.Header{}}, r)
+			}
+			b.ReportMetric(float64(b.N)*n/b.Elapsed().Seconds(), "records/s")
+		})
+	}
+}
+
+type discard struct{ header http.Header }
+
+func (d discard) Header() http.Header         { return d.header }
+func (d discard) Write(p []byte) (int, error) { return len(p), nil }
+func (d discard) WriteHeader(int)             {}
+func (d discard) Flush()                      {}

@@ -260,8 +260,8 @@ func problem(err error) *admission.Refusal {
 		return refusal(http.StatusNotFound, "not_found", "%s.", sentence(err))
 	case errors.Is(err, ledger.ErrExists):
 		return refusal(http.StatusConflict, "already_exists", "%s.", sentence(err))
-	case errors.Is(err, ledger.ErrUnavailable), errors.Is(err, ledger.ErrLowDisk):
-		return refusal(http.StatusServiceUnavailable, "ledger_unavailable", "Nothing can be recorded at the moment: %v.", err)
+	case errors.Is(err, ledger.ErrUnavailable), errors.Is(err, ledger.ErrLowDisk), errors.Is(err, ledger.ErrClosed):
+		return admission.NewRefusal(admission.LedgerUnavailable, fmt.Sprintf("Nothing can be recorded at the moment: %v.", err))
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return refusal(http.StatusServiceUnavailable, "cancelled", "The request ended before it was answered.")
 	}

@@ -159,3 +159,18 @@ func TestOwnSpendLimit(t *testing.T) {
 		wantProblem(t, h.call("PUT", "/v1/billing/limit", manage, body), 400, code)
 	}
 }
+
+// BenchmarkUsage is the answer about a month with 20,000 records.
+func BenchmarkUsage(b *testing.B) {
+	h := newHouse(b)
+	u, key, _ := h.user("a@example.com", "pro")
+	for i := range 20 {
+		h.record(u.ID, start.Add(time.Duration(i)*time.Hour), 1000, nil)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if w := h.call("GET", "/v1/billing/usage", key, ""); w.Code != 200 {
+			b.Fatal(w.Body)
+		}
+	}
+}
