@@ -89,10 +89,8 @@ func (g *Gate) admit(c *Caller, a *Ask) (*Hold, *Refusal) {
 
 // admitAnyone admits a call without a user.
 func (g *Gate) admitAnyone(a *Ask) (*Hold, *Refusal) {
-	// User 0 is no account; its state here has the time alone.
-	u := g.users.of(0, g.floor)
-	wall := u.time(a.Now)
-	u.raise(wall)
+	wall := g.nobody.time(a.Now)
+	g.nobody.raise(wall)
 	now := time.Unix(0, wall).UTC()
 	v, prices, err := g.route(a.Route, now, now)
 	if err != nil {

@@ -43,6 +43,7 @@ type Gate struct {
 	basis  pricing.Basis
 	known  atomic.Pointer[versions]
 	users  users
+	nobody user // the time of calls without a user; it holds nothing
 	counts counts
 
 	start      time.Time // minutes are measured from it
@@ -71,6 +72,7 @@ func New(l *ledger.Ledger, o Options) *Gate {
 	// What cannot be told of the file's size does not matter here.
 	status, _ := l.Status()
 	g.floor = status.LastLogged.UnixNano()
+	g.nobody.seen.Store(g.floor)
 	g.currency = strings.ToUpper(status.Currency)
 	if digits, err := ledger.MinorDigits(status.Currency); err == nil {
 		g.basis.Digits = digits

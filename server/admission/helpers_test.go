@@ -6,12 +6,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
 	"tollgate/ledger"
+	"tollgate/ledger/ledgertest"
 	"tollgate/server/admission"
 	"tollgate/server/pricing"
 )
@@ -45,33 +45,13 @@ func newBench(t testing.TB, start string, plans ...pricing.Plan) *bench {
 func newBenchIn(t testing.TB, start, zone string, o admission.Options, plans ...pricing.Plan) *bench {
 	t.Helper()
 	b := &bench{t: t, time: at(start)}
-	l, err := ledger.Open(filepath.Join(t.TempDir(), "tollgate.db"), ledger.Options{Now: b.now(), Zone: zone, Currency: "usd", TestClock: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.ledger = l
-	t.Cleanup(func() {
-		checks := ledger.Checks{Cost: func(v *ledger.Version, q ledger.Quantities) (ledger.Amount, error) {
-			r, err := pricing.ParseRoute(v)
-			if err != nil {
-				return 0, err
-			}
-			return r.Cost(q)
-		}}
-		report, err := l.Verify(context.Background(), checks, nil)
-		if err != nil || len(report.Problems) > 0 {
-			t.Errorf("verify: %v, %q", err, report.Problems)
-		}
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	b.ledger = ledgertest.New(t, ledger.Options{Now: b.now(), Zone: zone, Currency: "usd", TestClock: true})
 	for _, p := range plans {
 		b.publish(p, b.now())
 	}
 	b.price(pricing.Route{Pattern: scan, Price: map[string]ledger.Amount{"documents": ledger.Unit / 100}})
 	o.Now = b.now
-	b.gate = admission.New(l, o)
+	b.gate = admission.New(b.ledger, o)
 	return b
 }
 
