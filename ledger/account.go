@@ -23,6 +23,7 @@ type Account struct {
 
 	// hours is what was added since the last checkpoint; draining is what the
 	// running checkpoint is about to add to the rows on disk.
+	// Their memory is used in turn.
 	hours, draining []hourTotals
 
 	// The rest belongs to the writer goroutine.
@@ -188,6 +189,12 @@ func (a *Account) hour(number int32) *hourTotals {
 			return &a.hours[i]
 		}
 	}
-	a.hours = append(a.hours, hourTotals{hour: number})
-	return &a.hours[len(a.hours)-1]
+	if len(a.hours) < cap(a.hours) { // one that a checkpoint is done with, and its routes
+		a.hours = a.hours[:len(a.hours)+1]
+	} else {
+		a.hours = append(a.hours, hourTotals{})
+	}
+	h := &a.hours[len(a.hours)-1]
+	*h = hourTotals{hour: number, routes: h.routes[:0]}
+	return h
 }

@@ -18,6 +18,9 @@ func benchmarkAppend(b *testing.B, users, callers, records int) {
 	if err := ledger.AddUsers(l, start, users); err != nil {
 		b.Fatal(err)
 	}
+	if err := l.Checkpoint(context.Background()); err != nil {
+		b.Fatal(err)
+	}
 	var left atomic.Int64
 	left.Store(int64(b.N))
 	began := time.Now()

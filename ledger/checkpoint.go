@@ -54,7 +54,6 @@ type checkpoint struct {
 	registry []byte
 	accounts []*Account // to be written, by id
 	slice    []*Account // in the running commit
-	ids      *frozen
 	finished bool
 	waiting  []chan error
 }
@@ -75,7 +74,7 @@ func (s *state) begin(before, at position) (*checkpoint, error) {
 		}
 		s.tableChanged = false
 	}
-	c.ids = s.remembered.freeze()
+	s.remembered.freeze()
 	return c, nil
 }
 
@@ -111,8 +110,7 @@ func (s *state) save(a *Account) {
 			saved.months = append(saved.months, savedMonth{m.month, appendMonth(nil, m.plans, n)})
 		}
 	}
-	a.draining = append(a.draining, a.hours...)
-	a.hours = nil
+	a.draining, a.hours = a.hours, a.draining
 }
 
 // userRow is what is kept of a user beside the totals and the personal data.
@@ -160,7 +158,7 @@ func (c *checkpoint) write(tx *bolt.Tx) error {
 	}
 	row := checkpointRow{Fold: foldVersion, At: c.at.mark()}
 	if len(c.accounts) == 0 {
-		if err := c.ids.write(tx); err != nil {
+		if err := c.state.remembered.write(tx); err != nil {
 			return fmt.Errorf("checkpoint: %w", err)
 		}
 		c.finished = true
@@ -176,13 +174,13 @@ func (c *checkpoint) wrote() {
 	for _, a := range c.slice {
 		a.saved = nil
 		a.mu.Lock()
-		a.draining = nil
+		a.draining = a.draining[:0]
 		a.months = slices.DeleteFunc(a.months, func(m monthTotals) bool { return m.month < c.state.inMemory() && !m.changed })
 		a.mu.Unlock()
 	}
 	c.slice = nil
 	if c.finished {
-		c.ids.wrote()
+		c.state.remembered.wrote()
 	}
 }
 

@@ -289,18 +289,21 @@ func (l *Ledger) RecordByRequest(ctx context.Context, id RequestID) (*Usage, err
 // Recall finds the newest record with a remembered id that was admitted at
 // since or later; ErrNotFound when there is none.
 func (l *Ledger) Recall(since time.Time, id [16]byte) (*Usage, error) {
+	inMemory := l.state.remembered.inMemory(id) // before the transaction: ids move from memory to disk
 	var found *Usage
 	err := view(l.db, func(tx *bolt.Tx) error {
-		return l.state.remembered.find(tx, id, since, func(seq uint64) (bool, error) {
+		onDisk, err := l.state.remembered.onDisk(tx, id, since)
+		for _, seq := range append(inMemory, onDisk...) {
 			var e entry
 			if err := l.readEntry(tx, seq, &e); err != nil {
-				return false, err
+				return err
 			}
 			if e.body == nil && e.usage.Remember.ID == id && !e.usage.Time.Before(since) {
 				found = &e.usage
+				return nil
 			}
-			return found != nil, nil
-		})
+		}
+		return err
 	})
 	if err == nil && found == nil {
 		err = fmt.Errorf("remembered id: %w", ErrNotFound)
