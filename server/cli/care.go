@@ -153,7 +153,9 @@ func (a *app) mayRestore(ctx context.Context, from, to string) error {
 }
 
 // serverRunsOn asks the server at the usual socket, and at the one beside the
-// ledger, for its ledger's path. No answer means that there is none.
+// ledger, for its ledger's path, which is relative to a folder that only the
+// server knows: its own, or mostly that of its socket. No answer means that
+// there is no server; one that cannot tell may have lost the file.
 func (a *app) serverRunsOn(ctx context.Context, path string) bool {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -165,8 +167,15 @@ func (a *app) serverRunsOn(ctx context.Context, path string) bool {
 		c := api.Dial(socket)
 		status, err := c.Status(ctx)
 		c.Close()
+		if refused := (*api.Error)(nil); errors.As(err, &refused) {
+			return true
+		}
 		if err != nil {
 			continue
+		}
+		beside, err := filepath.Abs(filepath.Join(filepath.Dir(socket), filepath.Base(status.Ledger.Path)))
+		if err == nil && beside == path {
+			return true
 		}
 		if running, err := filepath.Abs(status.Ledger.Path); err == nil && running == path {
 			return true

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -38,10 +39,11 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
 		Setup:               setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"ready": ready,
-			"field": field,
-			"lines": lines,
-			"until": until,
+			"ready":  ready,
+			"field":  field,
+			"lines":  lines,
+			"signal": signal,
+			"until":  until,
 		},
 	})
 }
@@ -111,6 +113,16 @@ func field(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	value, _, _ := strings.Cut(rest, "\n")
 	ts.Setenv(args[1], strings.Trim(value, `",`))
+}
+
+// signal NAME sends HUP or TERM to the newest background command.
+func signal(ts *testscript.TestScript, _ bool, args []string) {
+	number := map[string]os.Signal{"HUP": syscall.SIGHUP, "TERM": syscall.SIGTERM}
+	background := ts.BackgroundCmds()
+	if len(args) != 1 || number[args[0]] == nil || len(background) == 0 {
+		ts.Fatalf("usage: signal HUP|TERM, with a command in the background")
+	}
+	ts.Check(background[len(background)-1].Process.Signal(number[args[0]]))
 }
 
 // until REGEXP FILE waits until a background command has written that.
