@@ -35,7 +35,7 @@ func demoCustomers() []demoCustomer {
 		},
 		{
 			email: "ops@harbor.example", name: "Noor Haddad", company: "Harbor Freight Forms",
-			plan: "pro", calls: [demoMonths]int64{18_200, 24_900, 31_400, 39_800, 47_300, 52_600}, docs: 3, words: 80,
+			plan: "pro", calls: [demoMonths]int64{18_200, 24_900, 31_400, 39_800, 51_800, 54_600}, docs: 3, words: 80,
 		},
 		{
 			email: "platform@meridian.example", name: "Ines Okafor", company: "Meridian Archive",

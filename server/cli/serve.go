@@ -133,14 +133,16 @@ func (a *app) firstUser(ctx context.Context, client *api.Client, url string) err
 
 // scanCall is a call of the sample API to paste into a shell.
 func scanCall(url, key string) string {
-	return indent("curl " + url + "/v1/scan -H 'Authorization: Bearer " + key + "' \\\n" +
+	return indent("curl " + url + "/v1/scan \\\n" + keyHeader(key) + " \\\n" +
 		"  -H 'Content-Type: application/json' \\\n" +
 		`  -d '{"docs":[{"id":"a","content":"hello world"}]}'`)
 }
 
 func usageCall(url, key string) string {
-	return indent("curl " + url + "/v1/billing/usage -H 'Authorization: Bearer " + key + "'")
+	return indent("curl " + url + "/v1/billing/usage \\\n" + keyHeader(key))
 }
+
+func keyHeader(key string) string { return "  -H 'Authorization: Bearer " + key + "'" }
 
 func indent(text string) string { return "  " + strings.ReplaceAll(text, "\n", "\n  ") }
 
