@@ -3,6 +3,8 @@ package ledger
 import (
 	"fmt"
 	"time"
+
+	bolt "go.etcd.io/bbolt"
 )
 
 // AddUsers adds n users with few commits, for tests with many.
@@ -26,4 +28,33 @@ func AddUsers(l *Ledger, now time.Time, n int) error {
 		}
 	}
 	return nil
+}
+
+// Sizes is what the buckets of a file take, whole pages and all.
+type Sizes struct{ LogBytes, HourBytes, HourRows int }
+
+// Measure measures a file that no ledger has open.
+func Measure(path string) (Sizes, error) {
+	var s Sizes
+	db, err := openFile(path, true)
+	if err != nil {
+		return s, err
+	}
+	defer db.Close()
+	return s, view(db, func(tx *bolt.Tx) error {
+		pages := func(name []byte) int {
+			st := tx.Bucket(name).Stats()
+			return st.LeafAlloc + st.BranchAlloc
+		}
+		s.LogBytes, s.HourBytes = pages(bucketLog), pages(bucketHours)
+		return tx.Bucket(bucketHours).ForEach(func(k, v []byte) error {
+			rows, err := decodeHour(k, v, newNameTable())
+			for _, r := range rows {
+				if r.user != 0 {
+					s.HourRows += len(r.routes)
+				}
+			}
+			return err
+		})
+	})
 }

@@ -1,0 +1,98 @@
+// Package ledger keeps what must still be true after a crash: an append-only
+// log of entries in one bbolt file, and the totals folded from it.
+//
+// # Types
+//
+// [Ledger] is an open file. [Usage] is the record of one metered call, handed
+// over with [Ledger.Append], which gives a [Pending] to wait on. [Account] is a
+// user with what has been used; its lock makes "settled + held + asked <=
+// limit" one step for admission. [Amount] is money and [Period] a billing
+// month. Everything else is read through methods of Ledger.
+//
+// The package knows no clock, no network, no logger and no rule of price: time
+// is an argument, and [Ledger.Verify] is given the functions that know prices.
+//
+// # The log is the truth
+//
+// Entries are numbered from 1 without gaps and never change. Each is one kind
+// byte, the step of logged time since the entry before (uvarint, milliseconds)
+// and its content: varints for usage records (codec.go), JSON for the few
+// others, so that these can grow fields. Kinds: the ledger's identity, usage,
+// user, plan assignment, key, plan and route versions, names, periods, time
+// zones, corrections, test clock, epochs. Numbers of kinds are never reused.
+//
+// Each entry is chained: head = SHA-256(head before, format byte, stored
+// bytes). Entries are packed into values of at most 2,016 bytes, two of which
+// fill a page of bbolt: a leaf does not split before it has more than four
+// items, so larger values would be rewritten several times. The value that is
+// still open lives in a bucket of its own, "tail", and moves to "log" when it is
+// full. A value begins with the head and the logged time before its first
+// entry (pack.go), so that each can be read and proved alone.
+//
+// A usage record takes 25 to 28 bytes. It links to the same user's previous
+// record by its distance; the records of a user, newest first, are a walk over
+// these links, without an index. The request id encodes its time and a counter:
+// its record is found by seeking to that time.
+//
+// Personal data lies in a bucket of its own. The log has its salted hash, so
+// that erasing a user breaks no chain.
+//
+// # One apply
+//
+// state.apply folds an entry into the state: after a commit, at open, in
+// verify, and in copies. There is no other way to change a total. Logged time
+// never falls, and an instant's period is computed once, when the log first
+// needs it, and kept as an entry: no change of zone or zone data moves it.
+//
+// # Commit
+//
+// One goroutine, the writer, commits. Appenders join the open batch; the writer
+// takes it whole, encodes it, commits it with one bbolt transaction, folds it,
+// runs the settlers (a hold becomes settled under its account's lock, in the
+// same step in which the totals rise) and only then wakes everybody. It does not
+// linger: whoever comes during a commit is in the next.
+//
+// # Checkpoints
+//
+// Totals are in memory; the rows on disk are written every 500,000 entries or
+// 60 seconds of logged time, on demand, and at Close. A checkpoint is what the state was at one
+// position, written in slices of 512 accounts that ride on the commits of other
+// entries; an account that changes before its slice comes is set aside first. The
+// row "checkpoint" says which position the rows stand for and, while one is under
+// way, up to which user they are of the next already.
+//
+// Months are kept per user and plan version; the newest two in memory, all on
+// disk under month | user. Hours are kept per user and route version: memory has
+// only what was added since the last checkpoint, which merges it into rows packed
+// like the log (hours.go). User 0 stands for everyone together.
+//
+// # Crash rules
+//
+//   - A crash loses nothing that was acknowledged: Wait returns after the
+//     commit. Open loads the last checkpoint, skips what an unfinished one has
+//     written already, replays the entries after it and proves their chain.
+//   - When a commit returns an error its outcome is unknown, and after a failed
+//     fsync the page cache may show what the disk lacks. The ledger then refuses
+//     everything (ErrUnavailable), closes [Ledger.Failed] and leaves a marker
+//     beside the file; the process must end. The next Open rewrites the file from its log before
+//     it trusts it.
+//   - A full disk is met before it is reached: room is allocated ahead, and below
+//     Options.MinFree nothing is committed (ErrLowDisk). That loses nothing and
+//     ends when there is room. Open itself needs none.
+//   - A file that is cut off, torn (copied while in use) or of another program
+//     is refused with ErrCorrupt. Damage met later, while reading, is an error
+//     of that call.
+//   - Backup, restore, rewriting and verify are one walk over the log into a new
+//     file (fold.go), in short read transactions: bbolt cannot use freed pages again
+//     while one is open. The copy appears under its name when it is durable.
+//   - A restored ledger begins a new epoch.
+//
+// # Invariants that Verify proves
+//
+// Sequence without gaps; chain; logged time never falls; each entry decodes;
+// each record's period contains its time; links lead to the user's previous
+// record; cost is what the route version says; no cost where nothing is billed;
+// a correction names an earlier record as it was, once; accounts, months, hours
+// and registry equal what the log gives; the checkpoint is on the chain;
+// personal data has the hash in the log, and is absent where it was erased.
+package ledger
