@@ -18,6 +18,10 @@ type Ask struct {
 	// A call that asks for 0 of a meter passes when its quota is used up exactly: it
 	// fits. So a route whose size is not known has to ask for 1 at least.
 	Asked ledger.Quantities
+	// Free is a call that will not be billed, whatever it uses: the repeat of one
+	// whose answer was cut off. Rate limits hold for it, quotas and the spend limit
+	// do not, and it reserves nothing of them.
+	Free bool
 }
 
 // Limit is a limit with what is left of it, for the headers.
@@ -59,8 +63,13 @@ func (g *Gate) admit(c *Caller, a *Ask) (*Hold, *Refusal) {
 	if c == nil {
 		return g.admitAnyone(a)
 	}
-	u := g.users.of(c.Account.ID(), g.floor)
-	h := &Hold{Caller: c, user: u, asked: boundedAll(a.Asked)}
+	// Of a closed user there may be no terms to be found. It is looked at again
+	// under the lock.
+	if r := checkUser(c.Account.User()); r != nil {
+		return nil, r
+	}
+	u := g.users.of(c.Account, g.floor)
+	h := &Hold{Caller: c, user: u, free: a.Free, asked: boundedAll(a.Asked)}
 	since := g.since(a.Now)
 	for wall := u.time(a.Now); ; {
 		m, err := g.moment(c, u, wall, a.Route)
@@ -121,9 +130,11 @@ func (g *Gate) decide(h *Hold, m *moment, since int64) *Refusal {
 	r := g.checkRate(h, m, &rate, since)
 	quotas := len(h.Limits)
 	if r == nil {
-		r = g.checkQuotas(h, m)
+		if r = g.checkQuotas(h, m); h.free {
+			r = nil
+		}
 	}
-	if r == nil && m.spend >= 0 {
+	if r == nil && m.spend >= 0 && !h.free {
 		r = g.checkSpend(h, m)
 	}
 	if r != nil {
@@ -136,14 +147,19 @@ func (g *Gate) decide(h *Hold, m *moment, since int64) *Refusal {
 	}
 	h.user.raise(m.wall)
 	rate.days.add(m.day.Number, 1)
-	h.user.hold(m.period.Month, m.version.ID, h.asked, h.cost)
+	if !h.free {
+		h.user.hold(m.period.Month, m.version.ID, h.asked, h.cost)
+	}
 	h.days, h.day = rate.days, m.day.Number
 	h.Time, h.Period = m.time.Truncate(time.Millisecond), m.period
 	h.RouteVersion, h.RouteTerms = m.route, m.prices
 	h.PlanVersion, h.PlanTerms = m.version, m.plan
 	for i := range h.Limits {
 		asked := int64(1)
-		if i >= quotas {
+		switch {
+		case i >= quotas && h.free:
+			asked = 0
+		case i >= quotas:
 			asked = h.asked.Of(m.meters[i-quotas])
 		}
 		h.Limits[i].Remaining = max(0, h.Limits[i].Remaining-asked)

@@ -190,7 +190,7 @@ func (g *Gate) Recheck(c *Caller, now time.Time) *Refusal {
 // user, under a rate limit of its own that all keys of the user share. It
 // reserves nothing. The refusal is counted.
 func (g *Gate) AdmitAPI(c *Caller, now time.Time) *Refusal {
-	u := g.users.of(c.Account.ID(), g.floor)
+	u := g.users.of(c.Account, g.floor)
 	since := g.since(now)
 	c.Account.Lock()
 	defer c.Account.Unlock()

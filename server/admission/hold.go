@@ -34,6 +34,7 @@ type Hold struct {
 	user   *user     // nil: nothing is reserved
 	days   *heldDays // where the call is counted for the day
 	day    int32
+	free   bool // nothing but the day is held
 	handed atomic.Bool
 
 	// Guarded by the account's lock.
@@ -41,14 +42,14 @@ type Hold struct {
 	asked ledger.Quantities
 	cost  ledger.Amount
 
-	room [3]Limit // of Limits, to save an allocation
+	room [4]Limit // of Limits, to save an allocation
 }
 
 // Extend raises what is held to q where q has more of a meter: the quantities
 // used so far, of a call that uses more than it asked for. The next call is
 // admitted against it. After the hold has ended it does nothing.
 func (h *Hold) Extend(q ledger.Quantities) {
-	if h.user == nil {
+	if h.user == nil || h.free {
 		return
 	}
 	h.Caller.Account.Lock()
@@ -99,7 +100,9 @@ func (h *Hold) end() {
 		return
 	}
 	h.ended = true
-	h.user.release(h.Period.Month, h.PlanVersion.ID, h.asked, h.cost)
+	if !h.free {
+		h.user.release(h.Period.Month, h.PlanVersion.ID, h.asked, h.cost)
+	}
 	h.days.add(h.day, -1)
 }
 

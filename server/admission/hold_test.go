@@ -99,6 +99,43 @@ func TestExtend(t *testing.T) {
 	b.calls(c, 1)
 }
 
+func TestFreeCall(t *testing.T) {
+	plan := free(map[string]int64{"calls": 2})
+	plan.PerDay = 5
+	b := newBench(t, "2025-01-15T12:00:00Z", plan)
+	u, secret := b.user("free")
+	b.change(u.ID, func(u *ledger.User) { u.OwnLimit = amount("0") })
+	c := b.caller(secret)
+	repeat := func() (*admission.Hold, *admission.Refusal) {
+		return b.gate.Admit(c, admission.Ask{Now: b.now(), Route: scan, Asked: documents(9), Free: true})
+	}
+	b.calls(c, 1)
+	h, r := repeat()
+	if r != nil {
+		t.Fatal(r)
+	}
+	if l := h.Limits[1]; l.Name != "month" || l.Remaining != 1 {
+		t.Errorf("a free call took off the quota: %+v", l)
+	}
+	h.Extend(documents(20))
+	b.nothingHeld()
+	b.calls(c, 1) // the quota is not touched
+	b.refused(c, 1, admission.QuotaExceeded)
+	b.settle(h, 0, false)
+	if h, r = repeat(); r != nil {
+		t.Errorf("beyond the quota: %v", r)
+	}
+	if h2, r := repeat(); r != nil {
+		t.Error(r)
+	} else if _, r := repeat(); r == nil || r.Code != admission.RateLimited {
+		t.Errorf("beyond the day: %v", r)
+	} else {
+		h2.Release()
+	}
+	h.Release()
+	b.nothingHeld()
+}
+
 func TestHoldWithoutAUser(t *testing.T) {
 	b := newBench(t, "2025-01-15T12:00:00Z", free(nil))
 	h, r := b.gate.Admit(nil, admission.Ask{Now: b.now(), Route: scan, Asked: documents(3)})

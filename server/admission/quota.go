@@ -33,11 +33,8 @@ func (g *Gate) checkQuotas(h *Hold, m *moment) *Refusal {
 			refusal = g.quotaExceeded(m, meter, quota.Included, used, asked)
 		}
 		l := Limit{
-			Name: "month", Limit: quota.Included, Remaining: max(0, quota.Included-used), Window: m.period.End.Sub(m.period.Start),
+			Name: m.names[i], Limit: quota.Included, Remaining: max(0, quota.Included-used), Window: m.period.End.Sub(m.period.Start),
 			Reset: m.period.End, ResetIn: m.period.End.Sub(m.time), Soft: billed,
-		}
-		if i > 0 {
-			l.Name = "month-" + meter
 		}
 		h.Limits = append(h.Limits, l)
 	}

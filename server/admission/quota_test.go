@@ -364,6 +364,33 @@ func TestVersionEffectiveLater(t *testing.T) {
 	b.refused(c, 1, admission.QuotaExceeded)
 }
 
+// What a version that takes effect within the month means for its quota is in
+// force when it is published, as in the customer's usage answer and in the bill.
+func TestVersionEffectiveWithinTheMonth(t *testing.T) {
+	b := newBench(t, "2025-01-01T00:00:00Z", free(map[string]int64{"calls": 31}))
+	_, secret := b.user("free")
+	c := b.caller(secret)
+	b.calls(c, 1)
+	b.advance(time.Hour)
+	b.publish(free(map[string]int64{"calls": 310}), at("2025-01-11T00:00:00Z"))
+	for _, now := range []string{"2025-01-01T02:00:00Z", "2025-01-10T23:59:59Z", "2025-01-11T00:00:00Z"} {
+		b.set(now)
+		if h := b.admit(c, 1); h.Limits[0].Limit != 220 {
+			t.Errorf("at %s the limit is %d, want 220", now, h.Limits[0].Limit)
+		} else {
+			h.Release()
+		}
+	}
+}
+
+func TestUserClosedInAnEarlierMonth(t *testing.T) {
+	b := newBench(t, "2025-01-15T12:00:00Z", free(nil))
+	u, secret := b.user("free")
+	b.change(u.ID, func(u *ledger.User) { u.Status, u.ClosedAt = ledger.Closed, b.now() })
+	b.set("2025-03-15T12:00:00Z")
+	b.refused(b.caller(secret), 1, admission.AccountClosed)
+}
+
 func TestOfferOfALargerPlan(t *testing.T) {
 	small := free(map[string]int64{"calls": 31})
 	pro := pricing.Plan{ID: "pro", Name: "Pro", Fee: 62 * ledger.Unit, Quota: map[string]int64{"calls": 3100}, OnExceed: pricing.Bill, Billing: pricing.Monthly, Public: true}

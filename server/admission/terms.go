@@ -9,17 +9,22 @@ import (
 	"tollgate/server/pricing"
 )
 
-// terms is what the plan of a user says for one period, made ready for
-// admission. It holds as long as the user's snapshot, the period and the plan
-// version in force stay what they were, and is made anew when one has changed.
-// It is never changed.
+// terms is what the plan of a user says for a stretch of a period, made ready
+// for admission. It holds from one instant until another, as long as the user's
+// snapshot stays what it is and the ledger has no newer versions: these four say
+// when it is made anew. It is never changed.
 type terms struct {
 	user     *ledger.User
+	from     time.Time
+	until    time.Time
+	versions *versions
+
 	period   ledger.Period
 	version  *ledger.Version
 	plan     *pricing.Plan
 	schedule *pricing.Schedule
 	meters   []string // that the plan has a quota for, the one shown first in front
+	names    []string // of their limits
 	spend    int64    // nanos: the lower of the user's two spend limits; -1: none
 	own      []int    // Key.Index of the keys with a day limit of their own
 }
@@ -71,26 +76,34 @@ func (g *Gate) route(pattern string, joined, now time.Time) (*ledger.Version, *p
 // terms is the user's terms at now, from memory where nothing has changed.
 func (g *Gate) terms(a *ledger.Account, u *user, now time.Time) (*terms, error) {
 	snapshot := a.User()
-	if len(snapshot.Plans) == 0 {
-		return nil, fmt.Errorf("plan of user %d: %w", snapshot.ID, ledger.ErrNotFound)
-	}
-	assigned := snapshot.PlanAt(now)
-	version := g.ledger.VersionAt(ledger.PlanVersion, assigned.Plan, assigned.From, now)
-	if version == nil {
-		return nil, fmt.Errorf("plan %q of user %d at %v: %w", assigned.Plan, snapshot.ID, now, ledger.ErrNotFound)
-	}
-	if t := u.terms.Load(); t != nil && t.user == snapshot && t.version == version && t.period.Contains(now) {
+	t := u.terms.Load()
+	if t != nil && t.user == snapshot && !now.Before(t.from) && now.Before(t.until) && t.versions.newest() {
 		return t, nil
 	}
-	t := &terms{user: snapshot, version: version, period: g.ledger.PeriodAt(now), spend: spendLimit(snapshot)}
+	t = &terms{user: snapshot, versions: g.versions(), period: g.ledger.PeriodAt(now), spend: spendLimit(snapshot)}
 	var err error
-	if t.plan, err = g.book.Plan(version); err != nil {
+	if t.schedule, err = g.book.Schedule(t.versions, snapshot, t.period, g.basis); err != nil {
 		return nil, err
 	}
-	if t.schedule, err = g.book.Schedule(g.versions(), snapshot, t.period, g.basis); err != nil {
-		return nil, err
+	segment, ok := t.schedule.At(now)
+	if !ok {
+		return nil, fmt.Errorf("plan of user %d at %v: %w", snapshot.ID, now, ledger.ErrNotFound)
+	}
+	t.from, t.until = segment.From, segment.To
+	if now.Before(t.from) {
+		t.from = now
+	}
+	if t.version, t.plan = t.versions.VersionByID(segment.Version), segment.Plan; t.version == nil {
+		return nil, fmt.Errorf("plan version %d of user %d: %w", segment.Version, snapshot.ID, ledger.ErrNotFound)
 	}
 	t.meters = quotaMeters(t.plan)
+	for i, meter := range t.meters {
+		name := "month"
+		if i > 0 {
+			name = "month-" + meter
+		}
+		t.names = append(t.names, name)
+	}
 	for _, id := range snapshot.Keys {
 		if k := g.ledger.KeyByID(id); k != nil && k.PerDay != nil {
 			t.own = append(t.own, k.Index)
@@ -134,19 +147,30 @@ func spendLimit(u *ledger.User) int64 {
 type versions struct {
 	*ledger.Ledger
 	plans []*ledger.Version
+	next  ledger.VersionID // of the next version of a plan or route, not made yet
 }
 
-// versions is made anew only when there are new ones, since each user's
-// schedule keeps it.
+// versions is made anew only when there are new ones: each user's terms keep it.
 func (g *Gate) versions() *versions {
-	plans := g.ledger.Versions(ledger.PlanVersion)
-	if v := g.known.Load(); v != nil && slices.Equal(v.plans, plans) {
-		return v
+	known := g.known.Load()
+	if known != nil && known.newest() {
+		return known
 	}
-	v := &versions{g.ledger, plans}
+	v := &versions{Ledger: g.ledger, next: 1}
+	if known != nil {
+		v.next = known.next
+	}
+	for !v.newest() {
+		v.next++
+	}
+	// A version that is made now is in the list already, and in the next one again.
+	v.plans = g.ledger.Versions(ledger.PlanVersion)
 	g.known.Store(v)
 	return v
 }
+
+// newest tells whether the ledger has no version that was made after v.
+func (v *versions) newest() bool { return v.Ledger.VersionByID(v.next) == nil }
 
 // Versions is the plan versions; nothing here asks for those of routes.
 func (v *versions) Versions(kind ledger.VersionKind) []*ledger.Version {

@@ -192,11 +192,14 @@ const pageSize = 512
 
 type page [pageSize]atomic.Pointer[user]
 
-// of finds or makes the state of a user. seen is where the time of a new one starts.
-func (s *users) of(id ledger.UserID, seen int64) *user {
+// of finds or makes the state of a user. floor is the earliest time of its calls,
+// as is the user's creation.
+func (s *users) of(a *ledger.Account, floor int64) *user {
+	id := a.ID()
 	if u := s.find(id); u != nil {
 		return u
 	}
+	floor = max(floor, a.User().Created.UnixNano())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	number := int(id / pageSize)
@@ -214,7 +217,7 @@ func (s *users) of(id ledger.UserID, seen int64) *user {
 	slot := &pages[number][id%pageSize]
 	if slot.Load() == nil {
 		u := new(user)
-		u.seen.Store(seen)
+		u.seen.Store(floor)
 		slot.Store(u)
 	}
 	return slot.Load()
