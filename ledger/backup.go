@@ -32,7 +32,7 @@ func (l *Ledger) Backup(ctx context.Context, path string, progress func(done, to
 }
 
 // Restore makes a ledger at path, which must not exist, from a backup, and
-// begins a new epoch in it at now: what was outside tollgate since the backup
+// begins a new epoch in it at now, or where its test clock stands: what was outside tollgate since the backup
 // was made may know more than the ledger does.
 func Restore(ctx context.Context, backup, path string, now time.Time, progress func(done, total uint64)) (Report, error) {
 	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
@@ -67,6 +67,9 @@ func beginEpoch(path string, now time.Time, r Report) error {
 	l, err := start(path, db, Options{Now: now})
 	if err != nil {
 		return errors.Join(err, db.Close())
+	}
+	if l.state.identity.TestClock { // whose time has nothing to do with now
+		now = l.state.clock
 	}
 	at := time.UnixMilli(max(now.UnixMilli(), r.Last.UnixMilli())).UTC()
 	err = l.record(at, nil, epochBegun{Epoch: len(l.state.epochs) + 1, From: r.Entries, At: at})
