@@ -93,9 +93,12 @@ func (c *call) admit(r *http.Request) *admission.Refusal {
 	}
 	// The time of admission is after the body's: a slow upload must not put a call
 	// into a month that has ended.
-	ask := admission.Ask{Now: g.Now(), Route: pattern, Asked: c.asked}
+	ask := admission.Ask{Now: g.Now(), Route: pattern, Asked: c.asked, Free: c.repeat.free}
 	hold, refusal := g.Gate.Admit(c.caller, ask)
 	if refusal != nil {
+		if refusal.Cause != nil {
+			g.Log.Error("a call was refused", "route", pattern, "error", refusal.Cause)
+		}
 		return refusal
 	}
 	c.hold, c.held = hold, c.asked

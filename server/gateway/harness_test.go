@@ -1,7 +1,6 @@
 package gateway_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -11,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -33,7 +33,9 @@ type world struct {
 	key      *ledger.Key
 	secret   string
 	client   *http.Client
-	ended    chan struct{} // one for each call whose handler has returned
+	// ledgerClosed tells that the test has closed the ledger.
+	ledgerClosed bool
+	ended        chan struct{} // one for each call whose handler has returned
 }
 
 // setup is what a world is made of.
@@ -44,7 +46,6 @@ type setup struct {
 	options func(*gateway.Options)
 	timeout time.Duration
 	headers http.Header
-	trusted string
 }
 
 // route is a route as most tests need it.
@@ -119,9 +120,24 @@ func (w *world) close() {
 	w.front.Close()
 	w.upstream.CloseClientConnections()
 	w.upstream.Close()
+	if w.ledgerClosed {
+		return
+	}
+	if report, err := w.ledger.Verify(ctx, ledger.Checks{Cost: cost}, nil); err != nil || len(report.Problems) > 0 {
+		w.t.Errorf("verify: %v, %v", report.Problems, err)
+	}
 	if err := w.ledger.Close(); err != nil {
 		w.t.Errorf("close the ledger: %v", err)
 	}
+}
+
+// cost is the price rule that the ledger is verified by.
+func cost(route *ledger.Version, q ledger.Quantities) (ledger.Amount, error) {
+	var terms pricing.Route
+	if err := json.Unmarshal(route.Terms, &terms); err != nil {
+		return 0, err
+	}
+	return terms.Cost(q)
 }
 
 func (w *world) publish(kind ledger.VersionKind, name string, terms any) {
@@ -274,4 +290,23 @@ func equal(t testing.TB, what string, got, want any) {
 	}
 }
 
-var _ = bytes.Equal
+func mustURL(s string) *url.URL {
+	u, err := url.Parse(s)
+	if err != nil {
+		panic(err)
+	}
+	return u
+}
+
+// quiet waits until no call runs.
+func (w *world) quiet() {
+	w.t.Helper()
+	for range 20_000 {
+		if w.gateway.Snapshot().InFlight == 0 {
+			return
+		}
+		runtime.Gosched()
+		<-time.After(time.Millisecond)
+	}
+	w.t.Fatal("a call has not ended")
+}

@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -64,16 +63,4 @@ func checkUpgrade(h http.Header) *admission.Refusal {
 		}
 	}
 	return nil
-}
-
-// upgrading tells whether a request asks for another protocol.
-func upgrading(h http.Header) bool {
-	for _, line := range h["Connection"] {
-		for token := range strings.SplitSeq(line, ",") {
-			if strings.EqualFold(strings.TrimSpace(token), "upgrade") {
-				return h.Get("Upgrade") != ""
-			}
-		}
-	}
-	return false
 }
