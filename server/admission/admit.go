@@ -70,7 +70,7 @@ func (g *Gate) admit(c *Caller, a *Ask) (*Hold, *Refusal) {
 	}
 	u := g.users.of(c.Account, g.floor)
 	h := &Hold{Caller: c, user: u, free: a.Free, asked: boundedAll(a.Asked)}
-	since := g.since(a.Now)
+	since := g.since(u, a.Now)
 	for wall := u.time(a.Now); ; {
 		m, err := g.moment(c, u, wall, a.Route)
 		if err != nil {

@@ -47,6 +47,7 @@ type Gate struct {
 	counts counts
 
 	start      time.Time // minutes are measured from it
+	monotonic  bool      // start has a monotonic reading
 	floor      int64     // the time of the last entry: no call is admitted at an earlier one
 	currency   string    // as people write it, such as USD
 	plans      func() []pricing.Plan
@@ -69,6 +70,7 @@ func New(l *ledger.Ledger, o Options) *Gate {
 		ledger: l, book: o.Book, basis: pricing.Basis{Digits: 2, Full: o.FullProration},
 		start: o.Now(), plans: o.Plans, upgradeURL: o.UpgradeURL, apiLimit: int64(o.APIPerMinute),
 	}
+	g.monotonic = g.start != g.start.Round(0) // Round(0) takes the reading away
 	// What cannot be told of the file's size does not matter here.
 	status, _ := l.Status()
 	g.floor = status.LastLogged.UnixNano()
@@ -80,9 +82,15 @@ func New(l *ledger.Ledger, o Options) *Gate {
 	return g
 }
 
-// since is a time as minutes are measured: it does not step with the clock of
-// the wall where both times have a monotonic reading.
-func (g *Gate) since(now time.Time) int64 { return int64(now.Sub(g.start)) }
+// since is a time as minutes are measured: now by the monotonic clock, so that it
+// does not step with the clock of the wall; where there is none, as on a test
+// clock, the time of the user's call.
+func (g *Gate) since(u *user, now time.Time) int64 {
+	if g.monotonic {
+		return int64(now.Sub(g.start))
+	}
+	return u.time(now) - g.start.UnixNano()
+}
 
 // Caller is who makes a call: a key that is neither revoked nor expired, and its
 // user, as they were when the key was presented. The user may be suspended or
@@ -191,7 +199,7 @@ func (g *Gate) Recheck(c *Caller, now time.Time) *Refusal {
 // reserves nothing. The refusal is counted.
 func (g *Gate) AdmitAPI(c *Caller, now time.Time) *Refusal {
 	u := g.users.of(c.Account, g.floor)
-	since := g.since(now)
+	since := g.since(u, now)
 	c.Account.Lock()
 	defer c.Account.Unlock()
 	used := u.api.used(since)

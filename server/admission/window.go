@@ -35,27 +35,36 @@ func (w *window) at(now int64) int64 {
 	if w.count == 0 {
 		return now
 	}
-	return max(now, w.marks[(w.first+w.count-1)%len(w.marks)].last)
+	return max(now, w.mark(w.count-1).last)
 }
 
-// used is how many calls are in the window at now.
+// used is how many calls are in the window at now. It changes nothing: a time
+// that was wrong for a moment must not let go of calls.
 func (w *window) used(now int64) int64 {
-	now = w.at(now)
-	for w.count > 0 && now-w.marks[w.first].last >= minute {
-		w.calls -= w.marks[w.first].calls
-		w.first = (w.first + 1) % len(w.marks)
-		w.count--
-	}
-	return w.calls
+	calls, _ := w.live(now)
+	return calls
 }
+
+// live is how many calls are in the window at now, and how many marks have left it.
+func (w *window) live(now int64) (calls int64, gone int) {
+	now, calls = w.at(now), w.calls
+	for gone < w.count && now-w.mark(gone).last >= minute {
+		calls -= w.mark(gone).calls
+		gone++
+	}
+	return calls, gone
+}
+
+// mark is the i-th mark, the oldest being the first.
+func (w *window) mark(i int) *mark { return &w.marks[(w.first+i)%len(w.marks)] }
 
 // wait is how long after now at most limit-1 calls are in the window, so that
 // one more fits. It is 0 where it fits at once.
 func (w *window) wait(now, limit int64) time.Duration {
-	left := w.used(now)
+	left, gone := w.live(now)
 	now = w.at(now)
-	for i := 0; i < w.count && left >= limit; i++ {
-		m := w.marks[(w.first+i)%len(w.marks)]
+	for i := gone; i < w.count && left >= limit; i++ {
+		m := w.mark(i)
 		if left -= m.calls; left < limit {
 			return time.Duration(m.last + minute - now)
 		}
@@ -66,18 +75,24 @@ func (w *window) wait(now, limit int64) time.Duration {
 // oldest is how long after now the oldest call leaves the window; a minute where
 // there is none.
 func (w *window) oldest(now int64) time.Duration {
-	if w.count == 0 {
+	_, gone := w.live(now)
+	if gone == w.count {
 		return time.Minute
 	}
-	return time.Duration(w.marks[w.first].last + minute - w.at(now))
+	return time.Duration(w.mark(gone).last + minute - w.at(now))
 }
 
 // add counts a call at now, under a limit in force.
 func (w *window) add(now, limit int64) {
-	w.calls++
 	now = w.at(now)
+	calls, gone := w.live(now)
+	w.calls = calls + 1
+	w.count -= gone
+	if gone > 0 {
+		w.first = (w.first + gone) % len(w.marks)
+	}
 	if w.count > 0 {
-		newest := &w.marks[(w.first+w.count-1)%len(w.marks)]
+		newest := w.mark(w.count - 1)
 		if now == newest.last || limit > fineLimit && now/grain == newest.last/grain {
 			newest.last = now
 			newest.calls++
@@ -87,14 +102,14 @@ func (w *window) add(now, limit int64) {
 	if w.count == len(w.marks) {
 		w.grow()
 	}
-	w.marks[(w.first+w.count)%len(w.marks)] = mark{now, 1}
 	w.count++
+	*w.mark(w.count - 1) = mark{now, 1}
 }
 
 func (w *window) grow() {
 	larger := make([]mark, max(8, 2*len(w.marks)))
 	for i := range w.count {
-		larger[i] = w.marks[(w.first+i)%len(w.marks)]
+		larger[i] = *w.mark(i)
 	}
 	w.marks, w.first = larger, 0
 }
