@@ -31,7 +31,7 @@ type Account struct {
 	dirty       bool   // in state.dirty
 	userChanged bool   // its users row is old
 	saved       *savedAccount
-	saving      bool // of the running checkpoint, and not saved yet
+	saving      *checkpoint // the running one, while it has not saved the account
 }
 
 // PlanTotals is what a user used on one plan version in a month.

@@ -46,7 +46,7 @@ func (m checkmark) position() position {
 
 // checkpoint writes everything that changed since the last one, as it was at
 // one position, over as many commits as that takes. Accounts that change
-// meanwhile are set aside first (state.save).
+// meanwhile are set aside first (checkpoint.save).
 type checkpoint struct {
 	state    *state
 	before   position
@@ -56,6 +56,9 @@ type checkpoint struct {
 	slice    []*Account // in the running commit
 	finished bool
 	waiting  []chan error
+
+	room   []savedAccount // to save an allocation for each account
+	memory []byte         // that saved rows share
 }
 
 // begin takes what is to be written. It is called between commits.
@@ -65,7 +68,7 @@ func (s *state) begin(before, at position) (*checkpoint, error) {
 	s.loaded.Store(int32(max(s.inMemory(), s.newest-1)))
 	slices.SortFunc(c.accounts, func(a, b *Account) int { return cmp.Compare(a.id, b.id) })
 	for _, a := range c.accounts {
-		a.dirty, a.saving = false, true
+		a.dirty, a.saving = false, c
 	}
 	if s.tableChanged {
 		var err error
@@ -83,6 +86,7 @@ type savedAccount struct {
 	user   []byte // nil when unchanged
 	row    []byte
 	months []savedMonth
+	room   [2]savedMonth
 	err    error
 }
 
@@ -91,26 +95,40 @@ type savedMonth struct {
 	row   []byte
 }
 
-// save sets aside what the running checkpoint is to write of a.
-func (s *state) save(a *Account) {
-	n := s.table.Load()
-	a.saving = false
-	saved := &savedAccount{}
-	a.saved = saved
+// save sets aside what the checkpoint is to write of a.
+func (c *checkpoint) save(a *Account) {
+	if len(c.room) == 0 {
+		c.room = make([]savedAccount, sliceAccounts)
+	}
+	saved := &c.room[0]
+	c.room = c.room[1:]
+	saved.months = saved.room[:0]
+	a.saving, a.saved = nil, saved
 	if a.userChanged {
 		a.userChanged = false
-		saved.user, saved.err = json.Marshal(s.userRow(a))
+		saved.user, saved.err = json.Marshal(c.state.userRow(a))
 	}
+	n := c.state.table.Load()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	saved.row = a.appendRow(nil)
+	saved.row = c.keep(func(b []byte) []byte { return a.appendRow(b) })
 	for i := range a.months {
 		if m := &a.months[i]; m.changed {
 			m.changed = false
-			saved.months = append(saved.months, savedMonth{m.month, appendMonth(nil, m.plans, n)})
+			saved.months = append(saved.months, savedMonth{m.month, c.keep(func(b []byte) []byte { return appendMonth(b, m.plans, n) })})
 		}
 	}
 	a.draining, a.hours = a.hours, a.draining
+}
+
+// keep returns what appendRow appends, in memory that many rows share.
+func (c *checkpoint) keep(appendRow func([]byte) []byte) []byte {
+	if cap(c.memory)-len(c.memory) < 1024 {
+		c.memory = make([]byte, 0, 1<<16)
+	}
+	before := len(c.memory)
+	c.memory = appendRow(c.memory)
+	return c.memory[before:len(c.memory):len(c.memory)]
 }
 
 // userRow is what is kept of a user beside the totals and the personal data.
@@ -138,17 +156,9 @@ func (c *checkpoint) write(tx *bolt.Tx) error {
 	}
 	c.slice = c.accounts[:min(sliceAccounts, len(c.accounts))]
 	c.accounts = c.accounts[len(c.slice):]
-	var hours []hourRow
-	for _, a := range c.slice {
-		if a.saving {
-			c.state.save(a)
-		}
-		if err := a.saved.write(tx, a.id); err != nil {
-			return fmt.Errorf("checkpoint user %d: %w", a.id, err)
-		}
-		for _, h := range a.draining {
-			hours = append(hours, hourRow{a.id, h})
-		}
+	hours, err := c.writeRows(tx)
+	if err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
 	}
 	slices.SortFunc(hours, func(a, b hourRow) int {
 		return cmp.Or(cmp.Compare(a.hour, b.hour), cmp.Compare(a.user, b.user))
@@ -191,25 +201,42 @@ func (c *checkpoint) tell(err error) {
 	c.waiting = nil
 }
 
-func (s *savedAccount) write(tx *bolt.Tx, id UserID) error {
-	if s.err != nil {
-		return s.err
-	}
-	key := userKey(id)
-	if s.user != nil {
-		if err := tx.Bucket(bucketUsers).Put(key, s.user); err != nil {
-			return err
+// writeRows writes the rows of the slice's users, and returns what is to be
+// added to their hours.
+func (c *checkpoint) writeRows(tx *bolt.Tx) ([]hourRow, error) {
+	rows := make([]groupRow, 0, len(c.slice))
+	months := map[Month][]groupRow{}
+	hours := make([]hourRow, 0, len(c.slice))
+	for _, a := range c.slice {
+		if a.saving != nil {
+			c.save(a)
+		}
+		s := a.saved
+		if s.err != nil {
+			return nil, s.err
+		}
+		if s.user != nil && a.id != 0 {
+			if err := tx.Bucket(bucketUsers).Put(userKey(a.id), s.user); err != nil {
+				return nil, fmt.Errorf("write user %d: %w", a.id, err)
+			}
+		}
+		rows = append(rows, groupRow{a.id, s.row})
+		for _, m := range s.months {
+			months[m.month] = append(months[m.month], groupRow{a.id, m.row})
+		}
+		for _, h := range a.draining {
+			hours = append(hours, hourRow{a.id, h})
 		}
 	}
-	if err := tx.Bucket(bucketAccounts).Put(key, s.row); err != nil {
-		return err
+	if err := putRows(tx.Bucket(bucketAccounts), nil, rows); err != nil {
+		return nil, err
 	}
-	for _, m := range s.months {
-		if err := tx.Bucket(bucketMonths).Put(monthKey(m.month, id), m.row); err != nil {
-			return err
+	for _, m := range slices.Sorted(maps.Keys(months)) {
+		if err := putRows(tx.Bucket(bucketMonths), monthPrefix(m), months[m]); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	return hours, nil
 }
 
 // appendRow packs the part of an account that changes with every call:

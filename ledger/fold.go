@@ -42,14 +42,7 @@ func newFolder(path string, withLog bool) (*folder, error) {
 		return nil, errors.Join(err, dst.Close())
 	}
 	f := &folder{dst: dst, state: newState(), withLog: withLog}
-	f.state.monthOnDisk = func(id UserID, m Month) ([]PlanTotals, error) {
-		var plans []PlanTotals
-		err := view(dst, func(tx *bolt.Tx) (err error) {
-			plans, err = decodeMonth(tx.Bucket(bucketMonths).Get(monthKey(m, id)), f.state.table.Load())
-			return err
-		})
-		return plans, err
-	}
+	f.state.monthOnDisk = func(id UserID, m Month) ([]PlanTotals, error) { return monthOf(dst, id, m, f.state) }
 	return f, nil
 }
 

@@ -25,8 +25,8 @@ var (
 	bucketTail     = []byte("tail")     // tailKey -> first sequence number, open packed value
 	bucketPersonal = []byte("personal") // user -> personalRow as JSON
 	bucketUsers    = []byte("users")    // user -> userRow as JSON
-	bucketAccounts = []byte("accounts") // user -> what changes with every call
-	bucketMonths   = []byte("months")   // month, user -> totals by plan version
+	bucketAccounts = []byte("accounts") // group of users -> what changes with every call
+	bucketMonths   = []byte("months")   // month, group of users -> totals by plan version
 	bucketHours    = []byte("hours")    // hour, user -> packed rows
 	bucketIDs      = []byte("ids")
 
@@ -42,9 +42,8 @@ const fileFormat = "tollgate ledger 1"
 
 func userKey(id UserID) []byte { return binary.BigEndian.AppendUint32(nil, uint32(id)) }
 
-func monthKey(m Month, id UserID) []byte {
-	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint16(nil, uint16(m)), uint32(id))
-}
+// monthPrefix begins the keys of a month's groups of users.
+func monthPrefix(m Month) []byte { return binary.BigEndian.AppendUint16(nil, uint16(m)) }
 
 func hoursBucket(tx *bolt.Tx) *bolt.Bucket {
 	b := tx.Bucket(bucketHours)

@@ -156,11 +156,13 @@ func (s *state) load(tx *bolt.Tx) error {
 		return err
 	}
 	if err := tx.Bucket(bucketAccounts).ForEach(func(k, v []byte) error {
-		a, err := s.accountOf(k)
-		if err != nil {
-			return err
-		}
-		return a.readRow(v)
+		return eachRow(k, v, func(id UserID, row []byte) error {
+			a, err := s.accountOf(id)
+			if err != nil {
+				return err
+			}
+			return a.readRow(row)
+		})
 	}); err != nil {
 		return err
 	}
@@ -192,14 +194,12 @@ func (s *state) loadUser(row userRow) error {
 	return nil
 }
 
-// accountOf is the account of a row's key.
-func (s *state) accountOf(key []byte) (*Account, error) {
-	if len(key) == 4 {
-		if id := binary.BigEndian.Uint32(key); int(id) < len(s.accounts) && s.accounts[id] != nil {
-			return s.accounts[id], nil
-		}
+// accountOf is the account that a row is of.
+func (s *state) accountOf(id UserID) (*Account, error) {
+	if int(id) < len(s.accounts) && s.accounts[id] != nil {
+		return s.accounts[id], nil
 	}
-	return nil, fmt.Errorf("totals of a user %x who was never added: %w", key, errMalformed)
+	return nil, fmt.Errorf("totals of user %d, who was never added: %w", id, errMalformed)
 }
 
 // loadMonths reads the totals of the newest month and the one before it.
@@ -215,19 +215,22 @@ func (s *state) loadMonths(bucket *bolt.Bucket) error {
 	s.newest = Month(binary.BigEndian.Uint16(last))
 	s.loaded.Store(int32(s.newest - 1))
 	n := s.table.Load()
-	for k, v := c.Seek(monthKey(s.inMemory(), 0)); k != nil; k, v = c.Next() {
+	for k, v := c.Seek(monthPrefix(s.inMemory())); k != nil; k, v = c.Next() {
 		if len(k) != 6 {
 			return fmt.Errorf("monthly totals under %x: %w", k, errMalformed)
 		}
-		a, err := s.accountOf(k[2:])
+		err := eachRow(k, v, func(id UserID, row []byte) error {
+			a, err := s.accountOf(id)
+			if err != nil {
+				return err
+			}
+			plans, err := decodeMonth(row, n)
+			a.months = append(a.months, monthTotals{month: Month(binary.BigEndian.Uint16(k)), plans: plans})
+			return err
+		})
 		if err != nil {
 			return err
 		}
-		plans, err := decodeMonth(v, n)
-		if err != nil {
-			return err
-		}
-		a.months = append(a.months, monthTotals{month: Month(binary.BigEndian.Uint16(k)), plans: plans})
 	}
 	return nil
 }

@@ -232,8 +232,8 @@ func (s *state) month(a *Account, m Month) (*monthTotals, error) {
 // touch readies an account for a change: it is in the next checkpoint, and the
 // running one gets it as it was.
 func (s *state) touch(a *Account) {
-	if a.saving {
-		s.save(a)
+	if a.saving != nil {
+		a.saving.save(a)
 	}
 	if !a.dirty {
 		a.dirty = true

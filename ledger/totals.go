@@ -11,9 +11,17 @@ import (
 )
 
 func (l *Ledger) monthOnDisk(id UserID, m Month) ([]PlanTotals, error) {
+	return monthOf(l.db, id, m, l.state)
+}
+
+// monthOf reads the totals of a user's month from a file.
+func monthOf(db *bolt.DB, id UserID, m Month, s *state) ([]PlanTotals, error) {
 	var plans []PlanTotals
-	err := view(l.db, func(tx *bolt.Tx) (err error) {
-		plans, err = decodeMonth(tx.Bucket(bucketMonths).Get(monthKey(m, id)), l.state.table.Load())
+	err := view(db, func(tx *bolt.Tx) error {
+		row, err := rowOf(tx.Bucket(bucketMonths), monthPrefix(m), id)
+		if err == nil {
+			plans, err = decodeMonth(row, s.table.Load())
+		}
 		return err
 	})
 	return plans, err
@@ -84,16 +92,17 @@ func (l *Ledger) monthRows(m Month, from, to UserID, rows map[UserID][]PlanTotal
 	n := l.state.table.Load()
 	return view(l.db, func(tx *bolt.Tx) error {
 		c := tx.Bucket(bucketMonths).Cursor()
-		for k, v := c.Seek(monthKey(m, from)); len(k) == 6 && Month(binary.BigEndian.Uint16(k)) == m; k, v = c.Next() {
-			id := UserID(binary.BigEndian.Uint32(k[2:]))
-			if id >= to {
+		for k, v := c.Seek(groupKey(monthPrefix(m), from)); len(k) == 6 && Month(binary.BigEndian.Uint16(k)) == m; k, v = c.Next() {
+			if binary.BigEndian.Uint32(k[2:])*groupUsers >= uint32(to) {
 				break
 			}
-			plans, err := decodeMonth(v, n)
+			err := eachRow(k, v, func(id UserID, row []byte) (err error) {
+				rows[id], err = decodeMonth(row, n)
+				return err
+			})
 			if err != nil {
-				return fmt.Errorf("%v of user %d: %w", m, id, err)
+				return fmt.Errorf("totals of %v: %w", m, err)
 			}
-			rows[id] = plans
 		}
 		return nil
 	})

@@ -73,7 +73,9 @@ func (w *writer) maybeCheckpoint() {
 	if w.checkpoint != nil {
 		return
 	}
-	due := w.at.seq-w.saved.seq >= checkpointEntries || w.at.logged-w.saved.logged >= checkpointTime.Milliseconds()
+	// With many users a checkpoint writes much: it is to stay a small part of the work.
+	entries := checkpointEntries + 5*uint64(len(w.l.state.accounts))
+	due := w.at.seq-w.saved.seq >= entries || w.at.logged-w.saved.logged >= checkpointTime.Milliseconds()
 	if w.at.seq == w.saved.seq || !due && len(w.asked) == 0 {
 		w.tellAsked(nil)
 		return
