@@ -16,7 +16,7 @@
 //	defer hold.Release()
 //	...                       // forward, measure; hold.Extend where more is used
 //	hold.HandOver()
-//	err := ledger.AppendOne(now, &record, hold).Wait(ctx)
+//	err := ledger.AppendOne(hold.NotBefore(now()), &record, hold).Wait(ctx)
 //	if err != nil {
 //		hold.Abandon()
 //	}

@@ -204,11 +204,7 @@ func (b *bench) settle(h *admission.Hold, n int64, billed bool) {
 	b.t.Helper()
 	u := b.record(h, n, billed)
 	h.HandOver()
-	now := b.now()
-	if h.Time.After(now) {
-		now = h.Time
-	}
-	if err := b.ledger.AppendOne(now, &u, h).Wait(context.Background()); err != nil {
+	if err := b.ledger.AppendOne(h.NotBefore(b.now()), &u, h).Wait(context.Background()); err != nil {
 		h.Abandon()
 		b.t.Errorf("append: %v", err)
 	}

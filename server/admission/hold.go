@@ -19,7 +19,7 @@ type Hold struct {
 	// Time is when: UTC, in whole milliseconds, as in the request id and the
 	// record. Where the clock has stepped back it is the time of the user's latest
 	// admission, so that no day or period opens again; it can then lie ahead of the
-	// clock. So append the record at the later of the clock's time and Time.
+	// clock. So append the record at NotBefore of the clock's time.
 	Time   time.Time
 	Period ledger.Period
 	// RouteVersion and PlanVersion are what the record is to name; RouteTerms and
@@ -62,6 +62,15 @@ func (h *Hold) Extend(q ledger.Quantities) {
 	h.user.release(h.Period.Month, h.PlanVersion.ID, h.asked, h.cost)
 	h.user.hold(h.Period.Month, h.PlanVersion.ID, asked, cost)
 	h.asked, h.cost = asked, cost
+}
+
+// NotBefore is the time at which to append the call's record: now, or Time where
+// the clock has stepped back behind it. The ledger refuses records from its future.
+func (h *Hold) NotBefore(now time.Time) time.Time {
+	if now.Before(h.Time) {
+		return h.Time
+	}
+	return now
 }
 
 // HandOver says that the record was given to the ledger, or is about to be: from
