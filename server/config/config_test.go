@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/netip"
 	"net/url"
@@ -375,5 +376,34 @@ func TestCheckSummary(t *testing.T) {
 	}
 	if diff := cmp.Diff(string(want), b.String()); diff != "" {
 		t.Errorf("summary (-want +got):\n%s", diff)
+	}
+}
+
+// TestHostileFiles are files that are meant to exhaust something.
+func TestHostileFiles(t *testing.T) {
+	many := func(format string, n int) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, format, i)
+		}
+		return b.String()
+	}
+	tests := []struct{ name, source, want string }{
+		{"arrays", "a = " + strings.Repeat("[", 1<<20), "f.toml:1: arrays and tables are nested too deeply"},
+		{"inline tables", "a = " + strings.Repeat("{a=", 1<<18), "f.toml:1: arrays and tables are nested too deeply"},
+		{"dotted key", strings.Repeat("a.", 1<<19) + "a = 1", "f.toml:1: arrays and tables are nested too deeply"},
+		{"header", "[" + strings.Repeat("a.", 1<<19) + "a]", "f.toml:1: arrays and tables are nested too deeply"},
+		{"brackets", strings.Repeat("[", 1<<20), "f.toml:1:3: expected '.' or ']' to end table name, but got '[' instead"},
+		{"keys", many("k%d = 1\n", 10_000), "f.toml: and 9900 problems more"},
+		{"routes", many("[[route]]\npattern = \"/a%d\"\n", 2_000), "f.toml: and 1900 problems more"},
+		{"strings", "a = " + strings.Repeat("\"", 1<<20), "f.toml:1:8: unexpected '\"\"\"\"\"\"'"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := config.Parse("f.toml", []byte(test.source), env())
+			if err == nil || !strings.HasSuffix(err.Error(), test.want) {
+				t.Errorf("got %.300v, want %q at its end", err, test.want)
+			}
+		})
 	}
 }

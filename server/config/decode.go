@@ -24,7 +24,8 @@ type tomlReader interface {
 // `least:"n"` for the smallest number or duration.
 type decoder struct {
 	file     string
-	problems []Problem
+	problems []Problem // maxProblems at most
+	more     int       // problems beyond
 	warnings []Problem
 	failed   map[*node]bool // nodes with a problem, and all above them
 }
@@ -33,9 +34,17 @@ func newDecoder(file string) *decoder {
 	return &decoder{file: file, failed: make(map[*node]bool)}
 }
 
+// maxProblems is how many problems are told. A file with more is another kind
+// of file.
+const maxProblems = 100
+
 // problem notes what is wrong at a node.
 func (d *decoder) problem(n *node, format string, args ...any) {
-	d.problems = append(d.problems, Problem{File: d.file, Line: n.line, Message: fmt.Sprintf(format, args...)})
+	if len(d.problems) < maxProblems {
+		d.problems = append(d.problems, Problem{File: d.file, Line: n.line, Message: fmt.Sprintf(format, args...)})
+	} else {
+		d.more++
+	}
 	for ; n != nil; n = n.parent {
 		d.failed[n] = true
 	}
@@ -60,6 +69,18 @@ func (d *decoder) wrong(n *node, format string, args ...any) {
 
 func (d *decoder) warn(n *node, format string, args ...any) {
 	d.warnings = append(d.warnings, Problem{File: d.file, Line: n.line, Message: fmt.Sprintf(format, args...)})
+}
+
+// err is what is wrong with the file, or nil.
+func (d *decoder) err() error {
+	if len(d.problems) == 0 {
+		return nil
+	}
+	list := sortProblems(d.problems)
+	if d.more > 0 {
+		list = append(list, Problem{File: d.file, Message: fmt.Sprintf("and %d problems more", d.more)})
+	}
+	return &Error{Problems: list}
 }
 
 // setting is one field of a struct of settings.
@@ -115,6 +136,10 @@ func (d *decoder) table(n *node, v reflect.Value) {
 
 // unknownKey names the nearest valid key, or where else the key belongs.
 func (d *decoder) unknownKey(n *node, known []string) {
+	if len(d.problems) == maxProblems { // told no more; save the search for what was meant
+		d.problem(n, "")
+		return
+	}
 	if name, ok := secretKeys[n.path()]; ok {
 		d.problem(n, "%s in %s: a secret does not belong in this file; set %s in the environment, or name a file that holds it with %s",
 			n.key, n.parent.place(), name, secretFileKeys[name])
@@ -241,9 +266,8 @@ func (d *decoder) structure(n *node, v reflect.Value) bool {
 		d.wrong(n, "must be a table such as { %s = ... }, not %s", settings(v.Type())[0].name, n.describe())
 		return false
 	}
-	before := len(d.problems)
 	d.table(n, v)
-	return len(d.problems) == before
+	return !d.failed[n]
 }
 
 func (d *decoder) mapping(n *node, v reflect.Value, tag reflect.StructTag) bool {

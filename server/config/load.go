@@ -61,8 +61,8 @@ func Parse(path string, data []byte, getenv func(string) string) (*Config, error
 	r.creditPacks()
 	r.plans()
 	r.meters()
-	if len(r.problems) > 0 {
-		return nil, &Error{Problems: sortProblems(r.problems)}
+	if err := r.err(); err != nil {
+		return nil, err
 	}
 	c.settle()
 	r.exposed()
@@ -85,8 +85,8 @@ type reading struct {
 func (c *Config) withSecrets(getenv func(string) string) (*Config, error) {
 	r := &reading{decoder: newDecoder(""), getenv: getenv, root: &node{kind: tableKind}, c: c}
 	r.secrets()
-	if len(r.problems) > 0 {
-		return nil, &Error{Problems: sortProblems(r.problems)}
+	if err := r.err(); err != nil {
+		return nil, err
 	}
 	return c, nil
 }

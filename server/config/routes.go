@@ -93,13 +93,14 @@ func credentialHeaders() []string {
 func (r *reading) routes() {
 	used := make(map[string]bool)
 	var accepted []routeFile
+	mux := http.NewServeMux() // of the accepted ones
 	for _, f := range r.raw.Routes {
 		r.required(f.At, "pattern", "upstream")
 		if f.Upstream != "" {
 			r.upstreamOf(f)
 			used[f.Upstream] = true
 		}
-		if f.Pattern != "" && r.pattern(f, accepted) {
+		if f.Pattern != "" && r.pattern(f, mux, accepted) {
 			accepted = append(accepted, f)
 		}
 		r.c.Routes = append(r.c.Routes, r.route(f))
@@ -197,9 +198,9 @@ func (d *decoder) meterName(n *node, name string) bool {
 
 // pattern checks a route's pattern alone, against tollgate's own paths, and
 // against the routes before it.
-func (r *reading) pattern(f routeFile, before []routeFile) bool {
+func (r *reading) pattern(f routeFile, mux *http.ServeMux, before []routeFile) bool {
 	at := f.At.get("pattern")
-	if err := register(f.Pattern); err != "" {
+	if err := register(http.NewServeMux(), f.Pattern); err != "" {
 		r.problem(at, "route %q is not a pattern such as \"POST /v1/scan\": %s", f.Pattern, patternMistake(err))
 		return false
 	}
@@ -220,8 +221,11 @@ func (r *reading) pattern(f routeFile, before []routeFile) bool {
 		r.problem(at, "route %q lies in %s, which tollgate answers itself", f.Pattern, own)
 		return false
 	}
+	if register(mux, f.Pattern) == "" {
+		return true
+	}
 	for _, other := range before {
-		conflict := register(other.Pattern, f.Pattern)
+		conflict := register(http.NewServeMux(), other.Pattern, f.Pattern)
 		if conflict == "" {
 			continue
 		}
@@ -231,19 +235,18 @@ func (r *reading) pattern(f routeFile, before []routeFile) bool {
 		} else {
 			r.problem(at, "route %q overlaps route %q in line %d: %s", f.Pattern, other.Pattern, line, overlap(conflict))
 		}
-		return false
+		break
 	}
-	return true
+	return false
 }
 
 // register puts patterns into a ServeMux and returns what it panicked with.
-func register(patterns ...string) (refused string) {
+func register(mux *http.ServeMux, patterns ...string) (refused string) {
 	defer func() {
 		if r := recover(); r != nil {
 			refused = fmt.Sprint(r)
 		}
 	}()
-	mux := http.NewServeMux()
 	for _, p := range patterns {
 		mux.HandleFunc(p, func(http.ResponseWriter, *http.Request) {})
 	}

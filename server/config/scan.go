@@ -81,13 +81,7 @@ func (s *scanner) header(root *node) (*node, error) {
 		}
 		s.at++
 	}
-	table := root
-	for _, key := range keys[:len(keys)-1] {
-		table = table.child(key, line, column)
-		if len(table.items) > 0 {
-			table = table.items[len(table.items)-1]
-		}
-	}
+	table := root.within(keys[:len(keys)-1], line, column)
 	last := table.child(keys[len(keys)-1], line, column)
 	if how == arrayHeader {
 		last.style = how
@@ -109,10 +103,8 @@ func (s *scanner) keyValue(table *node) error {
 		return errScan
 	}
 	s.at++
-	for _, key := range keys {
-		table = table.child(key, line, column)
-	}
-	return s.value(table)
+	table = table.within(keys[:len(keys)-1], line, column)
+	return s.value(table.child(keys[len(keys)-1], line, column))
 }
 
 // key reads a dotted key and the blanks around it.
@@ -142,6 +134,9 @@ func (s *scanner) key() ([]string, error) {
 			keys = append(keys, s.src[start:s.at])
 		}
 		s.skipSpace()
+		if len(keys) > maxDepth {
+			return nil, tooDeep(s.line)
+		}
 		if s.peek() != '.' {
 			return keys, nil
 		}

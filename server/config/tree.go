@@ -48,6 +48,18 @@ func (n *node) child(key string, line, column int) *node {
 	return c
 }
 
+// within goes down tables, made where they are missing; of an array of tables
+// it takes the last, which is the one that is being written.
+func (n *node) within(keys []string, line, column int) *node {
+	for _, key := range keys {
+		n = n.child(key, line, column)
+		if len(n.items) > 0 {
+			n = n.items[len(n.items)-1]
+		}
+	}
+	return n
+}
+
 func (n *node) item(line, column int, how style) *node {
 	c := &node{parent: n, line: line, column: column, style: how}
 	n.items = append(n.items, c)

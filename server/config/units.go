@@ -164,13 +164,6 @@ func (t TimeOfDay) String() string {
 	return fmt.Sprintf("%02d:%02d", minutes/60, minutes%60)
 }
 
-// On is the instant of that time on a day, given by its first midnight in a
-// zone, in UTC. Where the clock skips it, it is the instant an hour later.
-func (t TimeOfDay) On(year int, month time.Month, day int, zone *time.Location) time.Time {
-	minutes := int(time.Duration(t) / time.Minute)
-	return time.Date(year, month, day, minutes/60, minutes%60, 0, 0, zone).UTC()
-}
-
 func (t *TimeOfDay) readTOML(n *node) error {
 	text, err := n.str()
 	if err != nil {
