@@ -10,9 +10,9 @@ import (
 
 // requestReader measures a request's body while it is read.
 type requestReader struct {
-	m     *measure
-	lexer *lexer
-	feeder
+	m       *measure
+	lexer   *lexer
+	feeder         // nil: the body is passed by unread
 	problem string // why it cannot be read at all
 }
 
@@ -22,8 +22,9 @@ func (m *measure) reader(h http.Header, limit int64) *requestReader {
 	if m.request == nil {
 		return nil
 	}
-	r := &requestReader{m: m, lexer: m.requests.Get().(*lexer)}
+	r := m.requests.Get().(*requestReader)
 	r.lexer.reset()
+	r.feeder, r.problem = nil, ""
 	switch coding(h) {
 	case identityCoding:
 		r.feeder = r.lexer
@@ -51,13 +52,12 @@ func (r *requestReader) finish() {
 	}
 }
 
-// close gives the reader's lexer back. It may be called without finish.
+// close gives the reader back. It may be called without finish.
 func (r *requestReader) close() {
 	if g, ok := r.feeder.(*gunzip); ok {
 		g.stop()
 	}
-	r.m.requests.Put(r.lexer)
-	r.lexer = nil
+	r.m.requests.Put(r)
 }
 
 // asked is what a call will use as far as that is known before it, and what the

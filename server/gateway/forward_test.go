@@ -13,8 +13,10 @@ import (
 	"net/netip"
 	"net/textproto"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -317,12 +319,13 @@ const megabyte = 1 << 20
 func TestALargeBodyPassesInBoundedMemory(t *testing.T) {
 	const size = 200 * megabyte
 	var got atomic.Pointer[[32]byte]
+	request, reply := newPattern(1), newPattern(2)
 	w := newWorld(t, setup{routes: []gateway.Route{route("/", tokensAt("/t", gateway.Zero))}, options: func(o *gateway.Options) { o.MaxBody = size }}, func(rw http.ResponseWriter, r *http.Request) {
 		sum := sha256.New()
 		_, _ = io.Copy(sum, r.Body)
 		got.Store((*[32]byte)(sum.Sum(nil)))
 		rw.Header().Set("Content-Length", fmt.Sprint(size))
-		_, _ = io.CopyN(rw, newPattern(2), size)
+		_, _ = io.CopyN(rw, reply, size)
 	})
 	sum := func(seed uint64) []byte {
 		h := sha256.New()
@@ -331,7 +334,7 @@ func TestALargeBodyPassesInBoundedMemory(t *testing.T) {
 	}
 	down := sha256.New()
 	used := heap(func() {
-		r := w.request("POST", "/", io.LimitReader(newPattern(1), size))
+		r := w.request("POST", "/", io.LimitReader(request, size))
 		r.ContentLength = size
 		res, err := w.client.Do(r)
 		if err != nil {
@@ -446,6 +449,82 @@ func TestReloadLeavesRunningCallsAlone(t *testing.T) {
 	a := <-answers
 	equal(t, "body", string(a.body), "done")
 	equal(t, "route", w.ledger.VersionByID(w.record().Route).Name, "/old")
+}
+
+func TestBodiesThatMemoryHasNoRoomFor(t *testing.T) {
+	var dir string
+	w := newWorld(t, setup{routes: []gateway.Route{route("/", docsInRequest)}, options: func(o *gateway.Options) {
+		o.SpoolMemory, o.StateDir = 100_000, filepath.Join(o.StateDir, "bodies")
+		dir = o.StateDir
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}}, echo)
+	var callers sync.WaitGroup
+	for i := range 8 {
+		callers.Go(func() {
+			body := `{"docs":[1,2],"pad":"` + strings.Repeat(fmt.Sprint(i), 20_000*i) + `"}`
+			for range 10 {
+				if a := w.call("POST", "/", body); string(a.body) != body {
+					t.Errorf("%d: another body of %d bytes came back", i, len(a.body))
+				}
+			}
+		})
+	}
+	callers.Wait()
+	if err := os.Remove(dir); err != nil { // nothing is left in it
+		t.Fatal(err)
+	}
+	equal(t, "small body", w.call("POST", "/", `{"docs":[]}`).StatusCode, 200)
+	equal(t, "no room", w.call("POST", "/", `{"docs":[],"pad":"`+strings.Repeat("x", 100_000)+`"}`).code, "ledger_unavailable")
+}
+
+func TestAClientThatWaitsToSendItsBody(t *testing.T) {
+	for _, sources := range [][]gateway.Source{nil, {docsInRequest}} {
+		w := newWorld(t, setup{routes: []gateway.Route{route("/", sources...)}}, echo)
+		conn := w.dial()
+		fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: x\r\nX-API-Key: %s\r\nExpect: 100-continue\r\nContent-Length: 12\r\n\r\n", w.secret)
+		lines := bufio.NewReader(conn)
+		line, err := lines.ReadString('\n')
+		if err != nil || !strings.Contains(line, " 100 ") {
+			t.Fatalf("got %q, %v", line, err)
+		}
+		_, _ = lines.ReadString('\n')
+		fmt.Fprint(conn, `{"docs":[1]}`)
+		res, err := http.ReadResponse(lines, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.StatusCode == 100 { // the upstream's own
+			if res, err = http.ReadResponse(lines, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		body, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "body", string(body), `{"docs":[1]}`)
+
+		// A refused one is not asked for its body.
+		conn = w.dial()
+		fmt.Fprint(conn, "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 12\r\n\r\n")
+		if res, err = http.ReadResponse(bufio.NewReader(conn), nil); err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "status", res.StatusCode, 401)
+	}
+}
+
+func TestNoTunnels(t *testing.T) {
+	w := newWorld(t, setup{routes: []gateway.Route{route("/")}}, func(http.ResponseWriter, *http.Request) { t.Error("the upstream was called") })
+	conn := w.dial()
+	fmt.Fprintf(conn, "CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\nX-API-Key: %s\r\n\r\n", w.secret)
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "status", res.StatusCode, 404)
 }
 
 func TestRoutingThatIsWrong(t *testing.T) {

@@ -23,7 +23,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case elsewhere != nil:
 		elsewhere.ServeHTTP(w, r)
 		return
-	case rt == nil:
+	case rt == nil || r.Method == http.MethodConnect: // no tunnels
 		g.refuse(w, "", admission.NewRefusal(admission.NoRoute, "No route of this API fits "+r.Method+" on this path."))
 		return
 	}

@@ -41,6 +41,7 @@ func (g *Gateway) rewrite(p *httputil.ProxyRequest) {
 	p.SetURL(c.route.upstream.URL)
 	out.Trailer = p.In.Trailer // filled in when the body has been read
 	if c.spool.from != nil && out.Body != nil {
+		delete(h, "Expect") // the client's wait is over
 		out.GetBody = func() (io.ReadCloser, error) { return &spooled{spool: &c.spool}, nil }
 	}
 
@@ -135,6 +136,9 @@ func (g *Gateway) answered(res *http.Response) error {
 	c := callOf(res.Request.Context())
 	if c.preflight {
 		return nil
+	}
+	if res.StatusCode == http.StatusSwitchingProtocols && !strings.EqualFold(res.Header.Get("Upgrade"), res.Request.Header.Get("Upgrade")) {
+		return errors.New("the upstream switched to a protocol that was not asked for")
 	}
 	c.status = res.StatusCode
 	c.answer.begin(c.route.measure, res, g.DecodeLimit)

@@ -118,7 +118,7 @@ func newMeasure(sources []Source) (*measure, error) {
 		if m.request, err = newPaths(request); err != nil {
 			return nil, err
 		}
-		m.requests.New = func() any { return newLexer(m.request, true) }
+		m.requests.New = func() any { return &requestReader{m: m, lexer: newLexer(m.request, true)} }
 	}
 	if len(answer) > 0 {
 		if m.answer, err = newPaths(answer); err != nil {

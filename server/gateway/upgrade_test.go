@@ -128,3 +128,12 @@ func TestAnUpgradeThatTheUpstreamDeclines(t *testing.T) {
 	equal(t, "status", w.call("GET", "/ws", "", "Connection: Upgrade", "Upgrade: websocket").StatusCode, 426)
 	equal(t, "billed", w.record().Billed, false)
 }
+
+func TestAnUpgradeToAnotherProtocolThanAskedFor(t *testing.T) {
+	w := newWorld(t, setup{routes: []gateway.Route{route("/ws")}}, echoLines)
+	a := w.call("GET", "/ws", "", "Connection: Upgrade", "Upgrade: other")
+	equal(t, "status", a.StatusCode, 502)
+	u := w.record()
+	equal(t, "billed", u.Billed, false)
+	equal(t, "status", u.Status, 502)
+}
