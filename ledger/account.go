@@ -19,7 +19,7 @@ type Account struct {
 	late   int64  // milliseconds: the longest time from happening to logging
 	months []monthTotals
 	day    dayCount
-	keys   []keyUse // by Key.Index
+	keys   []keyUse // by Key.Index, days by Key.Counts
 
 	// hours is what was added since the last checkpoint; draining is what the
 	// running checkpoint is about to add to the rows on disk.
@@ -101,7 +101,7 @@ func (a *Account) Month(m Month) []PlanTotals {
 // a later day has begun. Call it under Lock.
 func (a *Account) DayCalls(d Day) int64 { return a.day.on(d.Number) }
 
-// KeyDayCalls is DayCalls of one key, by [Key.Index].
+// KeyDayCalls is DayCalls of one key and those it was rotated from, by [Key.Counts].
 func (a *Account) KeyDayCalls(index int, d Day) int64 {
 	if index >= len(a.keys) {
 		return 0

@@ -126,8 +126,8 @@ func (l *Ledger) EraseUser(now time.Time, by string, id UserID) error {
 	return nil
 }
 
-// AddKey adds a key to a user; k's ID, User, Index and Created are set here.
-// Hash must be set. ErrExists when a key with that hash exists.
+// AddKey adds a key to a user; k's ID, User, Index, Counts and Created are set
+// here. Hash must be set. ErrExists when a key with that hash exists.
 func (l *Ledger) AddKey(now time.Time, by string, user UserID, k Key) (*Key, error) {
 	l.changing.Lock()
 	defer l.changing.Unlock()
@@ -143,6 +143,10 @@ func (l *Ledger) AddKey(now time.Time, by string, user UserID, k Key) (*Key, err
 	l.state.mu.RUnlock()
 	now = l.notBefore(now)
 	k.User, k.Index, k.Created, k.HashHex = user, len(a.User().Keys), now, hex.EncodeToString(k.Hash[:])
+	k.Counts = k.Index
+	if old := l.KeyByID(k.Replaces); old != nil && old.User == user {
+		k.Counts = old.Counts
+	}
 	if err := l.record(now, nil, keyChange{Key: k, By: by}); err != nil {
 		return nil, fmt.Errorf("add key: %w", err)
 	}
@@ -163,6 +167,7 @@ func (l *Ledger) ChangeKey(now time.Time, by string, id KeyID, change func(*Key)
 		return nil, err
 	}
 	k.ID, k.User, k.Index, k.Hash, k.HashHex, k.Created = old.ID, old.User, old.Index, old.Hash, old.HashHex, old.Created
+	k.Replaces, k.Counts = old.Replaces, old.Counts
 	if reflect.DeepEqual(k, *old) {
 		return old, nil
 	}

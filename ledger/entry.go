@@ -218,6 +218,8 @@ type Key struct {
 	Networks  []netip.Prefix `json:"networks,omitempty"`   // empty: any
 	PerMinute *int           `json:"per_minute,omitempty"` // nil: shares the plan's limit with the user's other keys
 	PerDay    *int           `json:"per_day,omitempty"`    // 0 means no limit
+	Replaces  KeyID          `json:"replaces,omitempty"`   // the key that it was rotated from
+	Counts    int            `json:"counts,omitempty"`     // the Index that its own limits count under: its own, or that of the first key rotated
 }
 
 // VersionKind tells plan versions from route versions.

@@ -224,6 +224,9 @@ func start(path string, db *bolt.DB, o Options) (*Ledger, error) {
 	l.state.monthOnDisk = l.monthOnDisk
 	at := r.at
 	l.position.Store(&at)
+	if err := l.CheckDisk(); err != nil && !errors.Is(err, ErrLowDisk) {
+		return nil, errors.Join(err, d.close())
+	}
 	w := &writer{l: l, disk: d, at: r.at, value: r.value, first: r.first, saved: r.saved, names: r.state.table.Load(), opened: map[Month]bool{}}
 	for m := range r.state.periods {
 		w.opened[m] = true

@@ -190,9 +190,8 @@ func (s *state) fold(a *Account, u *Usage, done skip, settler Settler) error {
 		for len(a.keys) <= key.Index {
 			a.keys = append(a.keys, keyUse{})
 		}
-		use := &a.keys[key.Index]
-		use.last = max(use.last, u.Time.UnixMilli())
-		use.day.add(day)
+		a.keys[key.Index].last = max(a.keys[key.Index].last, u.Time.UnixMilli())
+		a.keys[key.Counts].day.add(day)
 	}
 	return nil
 }

@@ -49,20 +49,12 @@ func (g *Gate) billedBeyond(h *Hold, m *moment, fits bool) bool {
 		return true
 	case pricing.BillIfPayable:
 		if fits || m.plan.Exposure == 0 || m.user.PaymentMethod == "" {
-			return payable(m.user, m.plan, 0)
+			return pricing.Payable(m.user, m.plan, 0)
 		}
 		unpaid, err := m.schedule.UsageCharge(h.user.sum(h.Caller.Account, m.period.Month), ledger.PlanTotals{})
-		return err == nil && payable(m.user, m.plan, unpaid)
+		return err == nil && pricing.Payable(m.user, m.plan, unpaid)
 	}
 	return false
-}
-
-// payable tells whether what a user uses beyond the quota can be charged: there
-// is a payment method, and the usage that is not paid yet is below the plan's
-// exposure. unpaid is the usage charge of the open period, in nanos, with what
-// running calls hold.
-func payable(u *ledger.User, p *pricing.Plan, unpaid ledger.Amount) bool {
-	return u.PaymentMethod != "" && (p.Exposure == 0 || unpaid < p.Exposure)
 }
 
 // sum is settled and held of a month, one after the other; valid until the next

@@ -26,13 +26,13 @@ func rateOf(u *user, m *moment) rate {
 	if k.PerMinute == nil && k.PerDay == nil {
 		return r
 	}
-	for len(u.own) <= k.Index {
+	for len(u.own) <= k.Counts {
 		u.own = append(u.own, nil)
 	}
-	if u.own[k.Index] == nil {
-		u.own[k.Index] = new(limits)
+	if u.own[k.Counts] == nil {
+		u.own[k.Counts] = new(limits)
 	}
-	own := u.own[k.Index]
+	own := u.own[k.Counts]
 	if k.PerMinute != nil {
 		r.minute, r.perMinute = &own.minute, int64(*k.PerMinute)
 	}
@@ -48,7 +48,7 @@ func (r *rate) usedToday(h *Hold, m *moment) int64 {
 	account := h.Caller.Account
 	running := r.days.on(m.day.Number)
 	if r.ownDay {
-		return account.KeyDayCalls(m.key.Index, m.day) + running
+		return account.KeyDayCalls(m.key.Counts, m.day) + running
 	}
 	recorded := account.DayCalls(m.day)
 	for _, index := range m.own {

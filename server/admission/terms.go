@@ -26,7 +26,7 @@ type terms struct {
 	meters   []string // that the plan has a quota for, the one shown first in front
 	names    []string // of their limits
 	spend    int64    // nanos: the lower of the user's two spend limits; -1: none
-	own      []int    // Key.Index of the keys with a day limit of their own
+	own      []int    // Key.Counts of the keys with a day limit of their own
 }
 
 // moment is what has to be known of a call before the account is locked,
@@ -80,7 +80,10 @@ func (g *Gate) terms(a *ledger.Account, u *user, now time.Time) (*terms, error) 
 	if t != nil && t.user == snapshot && !now.Before(t.from) && now.Before(t.until) && t.versions.newest() {
 		return t, nil
 	}
-	t = &terms{user: snapshot, versions: g.versions(), period: g.ledger.PeriodAt(now), spend: spendLimit(snapshot)}
+	t = &terms{user: snapshot, versions: g.versions(), period: g.ledger.PeriodAt(now), spend: -1}
+	if limit := pricing.SpendLimit(snapshot); limit != nil {
+		t.spend = max(0, int64(*limit))
+	}
 	var err error
 	if t.schedule, err = g.book.Schedule(t.versions, snapshot, t.period, g.basis); err != nil {
 		return nil, err
@@ -105,8 +108,8 @@ func (g *Gate) terms(a *ledger.Account, u *user, now time.Time) (*terms, error) 
 		t.names = append(t.names, name)
 	}
 	for _, id := range snapshot.Keys {
-		if k := g.ledger.KeyByID(id); k != nil && k.PerDay != nil {
-			t.own = append(t.own, k.Index)
+		if k := g.ledger.KeyByID(id); k != nil && k.PerDay != nil && !slices.Contains(t.own, k.Counts) {
+			t.own = append(t.own, k.Counts)
 		}
 	}
 	u.terms.Store(t)
@@ -127,18 +130,6 @@ func quotaMeters(p *pricing.Plan) []string {
 		meters = slices.Insert(meters, 0, first)
 	}
 	return meters
-}
-
-// spendLimit is the lower of the operator's and the customer's own limit, in
-// nanos; -1 where there is neither.
-func spendLimit(u *ledger.User) int64 {
-	limit := int64(-1)
-	for _, l := range []*ledger.Amount{u.SpendLimit, u.OwnLimit} {
-		if l != nil && (limit < 0 || int64(*l) < limit) {
-			limit = max(0, int64(*l))
-		}
-	}
-	return limit
 }
 
 // versions is what a schedule may ask for while an account is locked: it finds

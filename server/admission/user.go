@@ -19,7 +19,7 @@ type user struct {
 
 	shared limits    // of the keys without limits of their own
 	api    window    // calls of the customer API
-	own    []*limits // by Key.Index, of keys with limits of their own; nil for others
+	own    []*limits // by Key.Counts, of keys with limits of their own; nil for others
 	held   []heldMonth
 	sums   []ledger.PlanTotals // room to add settled and held up in
 }

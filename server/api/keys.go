@@ -171,7 +171,7 @@ func (s *service) rotateKey(u *ledger.User, k *ledger.Key, now time.Time, by str
 	if err := s.mayHaveKey(u, now); err != nil {
 		return NewKey{}, err
 	}
-	like := ledger.Key{Name: k.Name, Scope: k.Scope, Networks: k.Networks, PerMinute: k.PerMinute, PerDay: k.PerDay}
+	like := ledger.Key{Name: k.Name, Scope: k.Scope, Networks: k.Networks, PerMinute: k.PerMinute, PerDay: k.PerDay, Replaces: k.ID}
 	if !k.Expires.IsZero() {
 		like.Expires = now.Add(k.Expires.Sub(k.Created)).UTC() // as long a life as the old one had
 	}

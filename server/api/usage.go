@@ -60,7 +60,7 @@ func (s *service) usage(u *ledger.User, now time.Time) (Usage, error) {
 	if err != nil {
 		return Usage{}, err
 	}
-	projection, err := a.schedule.Project(a.used, now, pricing.Outlook{Payable: a.on && a.payable(), SpendLimit: limitInForce(u)})
+	projection, err := a.schedule.Project(a.used, now, pricing.Outlook{Payable: a.on && a.payable(), SpendLimit: pricing.SpendLimit(u)})
 	if err != nil {
 		return Usage{}, fmt.Errorf("projecting user %d: %w", u.ID, err)
 	}
@@ -192,16 +192,7 @@ func (s *service) beyond(a *account, meter string, now time.Time) string {
 
 // payable tells whether usage beyond a quota can be charged to the user.
 func (a *account) payable() bool {
-	exposure := a.current.Plan.Exposure
-	return a.user.PaymentMethod != "" && (exposure == 0 || a.statement.Usage < exposure)
-}
-
-// limitInForce is the lower of the operator's and the customer's spend limit.
-func limitInForce(u *ledger.User) *ledger.Amount {
-	if u.OwnLimit == nil || u.SpendLimit != nil && *u.SpendLimit < *u.OwnLimit {
-		return u.SpendLimit
-	}
-	return u.OwnLimit
+	return pricing.Payable(a.user, a.current.Plan, a.statement.Usage)
 }
 
 // pricing is the plans that customers can choose, as configured now.

@@ -106,3 +106,20 @@ func changes(v Versions, plan string, from, to time.Time) []time.Time {
 	slices.SortFunc(list, time.Time.Compare)
 	return slices.CompactFunc(list, time.Time.Equal)
 }
+
+// Payable tells whether what a user uses beyond the quota can be charged: there
+// is a payment method, and the usage that is not paid yet is below the plan's
+// exposure. unpaid is the usage charge of the open period in nanos, with what
+// running calls hold.
+func Payable(u *ledger.User, p *Plan, unpaid ledger.Amount) bool {
+	return u.PaymentMethod != "" && (p.Exposure == 0 || unpaid < p.Exposure)
+}
+
+// SpendLimit is the lower of the operator's and the customer's own spend limit;
+// nil where there is neither.
+func SpendLimit(u *ledger.User) *ledger.Amount {
+	if u.OwnLimit == nil || u.SpendLimit != nil && *u.SpendLimit < *u.OwnLimit {
+		return u.SpendLimit
+	}
+	return u.OwnLimit
+}
