@@ -291,7 +291,7 @@ func (s *Server) serve(name string, l net.Listener, h http.Handler, drains bool)
 // gateway behind them.
 func (s *Server) public(customer http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if api.CustomerOwns(r.URL.Path) {
+		if config.ReservedBy(r.URL.Path) != "" {
 			customer.ServeHTTP(w, r)
 			return
 		}

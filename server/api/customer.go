@@ -3,38 +3,19 @@ package api
 import (
 	"fmt"
 	"net/http"
-	"strings"
 
 	"tollgate/ledger"
 	"tollgate/server/admission"
 )
 
 // NewCustomer is the API of customers: usage, records, pricing, keys, spend
-// limit, health and the OpenAPI document. [CustomerOwns] tells which paths are
-// its own.
+// limit, health and the OpenAPI document.
 func NewCustomer(o Options) http.Handler {
 	s := newService(o)
 	endpoints := s.customerEndpoints()
 	document := newDocument(endpoints)
 	endpoints = append(endpoints, openAPIEndpoint(func() any { return document.at(s.Settings().PublicURL) }))
 	return s.mux(endpoints, s.enterCustomer)
-}
-
-// CustomerOwns tells whether a path is the customer API's: it wins over every
-// route there, also where it has nothing yet.
-func CustomerOwns(path string) bool {
-	for _, own := range customerPaths {
-		if rest, ok := strings.CutPrefix(path, own); ok && (rest == "" || rest[0] == '/') {
-			return true
-		}
-	}
-	return false
-}
-
-// customerPaths and everything below them belong to tollgate, also those that
-// have nothing yet.
-var customerPaths = [...]string{
-	"/v1/billing", "/v1/usage", "/v1/keys", "/v1/signup", "/webhooks/stripe", "/dashboard", "/invoices", "/healthz", "/readyz", "/openapi.json",
 }
 
 func (s *service) customerEndpoints() []endpoint {

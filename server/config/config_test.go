@@ -279,6 +279,18 @@ func TestRoutesThatFit(t *testing.T) {
 	}
 }
 
+func TestReservedBy(t *testing.T) {
+	for path, want := range map[string]string{
+		"/v1/billing/usage": "/v1/billing", "/v1/billing": "/v1/billing", "/v1/billing/later": "/v1/billing", "/v1/keys/7": "/v1/keys",
+		"/healthz": "/healthz", "/api/v1/events": "/api/v1/events",
+		"/v1/billings": "", "/v1/scan": "", "/": "", "/healthz2": "", "/api/v1/scan": "",
+	} {
+		if got := config.ReservedBy(path); got != want {
+			t.Errorf("ReservedBy(%q): got %q, want %q", path, got, want)
+		}
+	}
+}
+
 func TestReservedPathsAreRefused(t *testing.T) {
 	for _, own := range config.Reserved() {
 		for _, pattern := range []string{own, "GET " + own, own + "/", own + "/x", own + "/{x...}", "example.com" + own} {

@@ -16,7 +16,7 @@ import (
 func Reserved() []string {
 	return []string{
 		"/v1/billing", "/v1/usage", "/v1/keys", "/v1/signup", "/v1/check", "/v1/track", "/v1/authorize",
-		"/api/v1", "/webhooks/stripe", "/dashboard", "/invoices", "/healthz", "/readyz", "/openapi.json",
+		"/api/v1/events", "/api/v1/meters", "/api/v1/customers", "/api/v1/subjects", "/webhooks/stripe", "/dashboard", "/invoices", "/healthz", "/readyz", "/openapi.json",
 	}
 }
 
@@ -217,7 +217,7 @@ func (r *reading) pattern(f routeFile, mux *http.ServeMux, before []routeFile) b
 		r.problem(at, "route %q is tollgate's own root page; \"/\" catches all paths that nothing else does", f.Pattern)
 		return false
 	}
-	if own := reservedBy(where); own != "" {
+	if own := ReservedBy(where); own != "" {
 		r.problem(at, "route %q lies in %s, which tollgate answers itself", f.Pattern, own)
 		return false
 	}
@@ -306,10 +306,10 @@ func clean(pattern string) bool {
 	return p == cleaned || p == cleaned+"/"
 }
 
-// reservedBy is the path of tollgate's own that a route would lie in, or "".
-func reservedBy(where string) string {
+// ReservedBy is the path of tollgate's own that a path equals or lies in, or "".
+func ReservedBy(where string) string {
 	for _, own := range Reserved() {
-		if where == own || strings.HasPrefix(where, own+"/") {
+		if rest, ok := strings.CutPrefix(where, own); ok && (rest == "" || rest[0] == '/') {
 			return own
 		}
 	}
