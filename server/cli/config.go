@@ -26,6 +26,7 @@ type checked struct {
 	OK       bool             `json:"ok"`
 	Problems []config.Problem `json:"problems"`
 	Warnings []config.Problem `json:"warnings"`
+	Config   *config.Summary  `json:"config,omitempty"` // what was understood
 }
 
 func (a *app) configCommand() *cobra.Command {
@@ -64,12 +65,10 @@ func (a *app) checkConfig(path string) error {
 		result.Problems = append(result.Problems, wrong.Problems...)
 	} else {
 		result.Warnings = append(result.Warnings, c.Warnings...)
+		result.Config = c.Summary()
 	}
 	return errors.Join(err, a.answer(result, func(w io.Writer) {
-		for _, p := range c.Warnings {
-			fmt.Fprintf(w, "%s (warning)\n", p)
-		}
-		fmt.Fprintf(w, "%s is sound: %d upstreams, %d routes, %d plans. It serves %s.\n",
-			clean(path), len(c.Upstreams), len(c.Routes), len(c.Plans), c.Server.PublicURL)
+		fmt.Fprintf(w, "%s is sound. It says:\n\n", clean(path))
+		result.Config.WriteText(w)
 	}))
 }

@@ -65,16 +65,6 @@ type PlanSummary struct {
 	Terms  string `json:"terms"`
 }
 
-// Check loads a configuration and sums up what was understood. The error is
-// that of [Load].
-func Check(path string, getenv func(string) string) (*Summary, error) {
-	c, err := Load(path, getenv)
-	if err != nil {
-		return nil, err
-	}
-	return c.Summary(), nil
-}
-
 // Summary sums the configuration up. It holds no secret.
 func (c *Config) Summary() *Summary {
 	s := &Summary{

@@ -364,13 +364,13 @@ func TestLoadFile(t *testing.T) {
 	}
 }
 
-func TestCheckSummary(t *testing.T) {
-	s, err := config.Check("testdata/summary.toml", env("TOKEN", "hidden-token", "STRIPE_SECRET_KEY", "sk_test_hidden"))
+func TestSummary(t *testing.T) {
+	c, err := config.Load("testdata/summary.toml", env("TOKEN", "hidden-token", "STRIPE_SECRET_KEY", "sk_test_hidden"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var b strings.Builder
-	if err := s.WriteText(&b); err != nil {
+	if err := c.Summary().WriteText(&b); err != nil {
 		t.Fatal(err)
 	}
 	if strings.Contains(b.String(), "hidden") {
