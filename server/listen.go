@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -55,7 +56,7 @@ func loadCertificate(t config.TLS) (*tls.Certificate, error) {
 // acmeConfig gets certificates from an ACME authority when they are first asked
 // for, and renews them. The authority must reach the listener at port 443
 // (tls-alpn-01). What it issued is kept in folder.
-func acmeConfig(s config.Server, folder string) *tls.Config {
+func acmeConfig(s config.Server, folder string, log *slog.Logger) *tls.Config {
 	hosts := s.TLS.Hosts
 	if len(hosts) == 0 {
 		if u, err := url.Parse(s.PublicURL); err == nil {
@@ -71,6 +72,13 @@ func acmeConfig(s config.Server, folder string) *tls.Config {
 	}
 	t := manager.TLSConfig()
 	t.MinVersion = tls.VersionTLS12
+	t.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		cert, err := manager.GetCertificate(hello)
+		if err != nil && slices.Contains(hosts, hello.ServerName) { // of other names strangers ask all day
+			log.Warn("no certificate could be had from the ACME authority", "host", hello.ServerName, "error", err)
+		}
+		return cert, err
+	}
 	return t
 }
 

@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -197,8 +198,8 @@ func (s *Server) takeTerms(ctx context.Context, c *config.Config) error {
 	if err := checkPlans(s.ledger, c, now); err != nil {
 		return err
 	}
-	changed, anew := changedTerms(s.ledger, list, now)
-	if anew && s.clock.Test() {
+	changed := changedTerms(s.ledger, list, now)
+	if s.clock.Test() && slices.ContainsFunc(changed, isAnew) {
 		// Who came before the new terms and who came after is told by time, and a
 		// test clock stands still.
 		if err := s.clock.Advance(ctx, time.Millisecond); err != nil {
@@ -276,7 +277,7 @@ func (s *Server) encrypt(l net.Listener, c *config.Config) (net.Listener, error)
 		s.cert.current.Store(cert)
 		return tls.NewListener(l, s.cert.config()), nil
 	case "auto":
-		return tls.NewListener(l, acmeConfig(c.Server, filepath.Join(filepath.Dir(c.Ledger.Path), "certificates"))), nil
+		return tls.NewListener(l, acmeConfig(c.Server, filepath.Join(filepath.Dir(c.Ledger.Path), "certificates"), s.log)), nil
 	}
 	return l, nil
 }

@@ -21,6 +21,7 @@ type terms struct {
 	name      string
 	terms     []byte
 	effective time.Time // zero: the start of the next period
+	anew      bool      // in place of other terms in the ledger
 }
 
 // termsOf lists the terms of all plans and routes of a configuration.
@@ -32,7 +33,7 @@ func termsOf(c *config.Config) ([]terms, error) {
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, terms{ledger.PlanVersion, p.ID, text, c.Effective[p.ID]})
+		list = append(list, terms{kind: ledger.PlanVersion, name: p.ID, terms: text, effective: c.Effective[p.ID]})
 	}
 	for i := range c.Routes {
 		r := &c.Routes[i]
@@ -40,7 +41,7 @@ func termsOf(c *config.Config) ([]terms, error) {
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, terms{ledger.RouteVersion, r.Pattern, text, r.Effective})
+		list = append(list, terms{kind: ledger.RouteVersion, name: r.Pattern, terms: text, effective: r.Effective})
 	}
 	return list, nil
 }
@@ -74,9 +75,8 @@ func checkPlans(l *ledger.Ledger, c *config.Config, now time.Time) error {
 }
 
 // changedTerms leaves the terms that differ from the newest version in the
-// ledger, and sets when they act for existing users. anew tells that some of them
-// replace others.
-func changedTerms(l *ledger.Ledger, list []terms, now time.Time) (changed []terms, anew bool) {
+// ledger, and sets when they act for existing users.
+func changedTerms(l *ledger.Ledger, list []terms, now time.Time) []terms {
 	newest := map[ledger.VersionKind]map[string]*ledger.Version{ledger.PlanVersion: {}, ledger.RouteVersion: {}}
 	for kind, byName := range newest {
 		for _, v := range l.Versions(kind) {
@@ -84,6 +84,7 @@ func changedTerms(l *ledger.Ledger, list []terms, now time.Time) (changed []term
 		}
 	}
 	next := l.PeriodAt(now).End
+	var changed []terms
 	for _, t := range list {
 		known := newest[t.kind][t.name]
 		switch {
@@ -97,11 +98,13 @@ func changedTerms(l *ledger.Ledger, list []terms, now time.Time) (changed []term
 			// What was used before now keeps the price that it was used at.
 			t.effective = later(t.effective, now)
 		}
-		anew = anew || known != nil
+		t.anew = known != nil
 		changed = append(changed, t)
 	}
-	return changed, anew
+	return changed
 }
+
+func isAnew(t terms) bool { return t.anew }
 
 // publish makes versions of changed terms. It may be repeated after an error.
 func publish(l *ledger.Ledger, changed []terms, now time.Time, log *slog.Logger) error {
@@ -110,7 +113,9 @@ func publish(l *ledger.Ledger, changed []terms, now time.Time, log *slog.Logger)
 		if err != nil {
 			return fmt.Errorf("keeping the terms of %s %q in the ledger: %w", t.kind, t.name, err)
 		}
-		log.Info("new terms", "of", t.kind, "name", t.name, "version", v.ID, "for existing users from", v.Effective)
+		if t.anew {
+			log.Info("new terms", "of", t.kind, "name", t.name, "version", v.ID, "for existing users from", v.Effective)
+		}
 	}
 	return nil
 }
