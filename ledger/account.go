@@ -46,6 +46,16 @@ type monthTotals struct {
 	plans   []PlanTotals
 }
 
+func (m *monthTotals) plan(id VersionID) *Totals {
+	for i := range m.plans {
+		if m.plans[i].Plan == id {
+			return &m.plans[i].Totals
+		}
+	}
+	m.plans = append(m.plans, PlanTotals{Plan: id})
+	return &m.plans[len(m.plans)-1].Totals
+}
+
 type dayCount struct {
 	number int32
 	calls  int64
@@ -172,13 +182,12 @@ func Sum(plans []PlanTotals) Totals {
 
 // count folds a record into the account's totals, n times.
 func (a *Account) count(u *Usage, month *monthTotals, n int64) {
-	month.changed = true
-	i := slices.IndexFunc(month.plans, func(p PlanTotals) bool { return p.Plan == u.Plan })
-	if i < 0 {
-		i = len(month.plans)
-		month.plans = append(month.plans, PlanTotals{Plan: u.Plan})
+	plan := u.Plan
+	if a.id == 0 {
+		plan = 0 // everyone together is on no plan
 	}
-	month.plans[i].add(u, n)
+	month.changed = true
+	month.plan(plan).add(u, n)
 	a.hour(hourOf(u.Time)).count(u, n)
 }
 

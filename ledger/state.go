@@ -59,11 +59,15 @@ type nameTable struct {
 var commonNames = [...]string{"", "GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "CONNECT", "TRACE"}
 
 // maxNames caps interning, so that what clients send cannot grow the ledger;
-// past it a method or meter is kept as otherName.
+// past it a method or meter is kept as otherName. Methods, which any client can
+// make up, stop at half of it and leave the rest to meters.
 const (
-	maxNames  = 4096
-	otherName = "other"
-	nameBase  = 16 // the first number of a name entry
+	maxNames   = 4096
+	maxMethods = maxNames / 2
+	// maxNameBytes is what a method or meter may have; a longer one is kept as otherName.
+	maxNameBytes = 64
+	otherName    = "other"
+	nameBase     = 16 // the first number of a name entry
 )
 
 func newNameTable() *nameTable {
@@ -174,16 +178,12 @@ func (s *state) fold(a *Account, u *Usage, done skip, settler Settler) error {
 	if err != nil {
 		return err
 	}
+	a.late = max(a.late, u.Logged.Sub(u.Time).Milliseconds())
+	a.count(u, month, 1)
 	if a.id == 0 {
-		everyone := *u
-		everyone.Plan = 0
-		a.late = max(a.late, u.Logged.Sub(u.Time).Milliseconds())
-		a.count(&everyone, month, 1)
 		return nil
 	}
 	a.last = u.Seq
-	a.late = max(a.late, u.Logged.Sub(u.Time).Milliseconds())
-	a.count(u, month, 1)
 	day := s.day(u.Time, u.Period)
 	a.day.add(day)
 	if key := s.keyOf(u); key != nil {
@@ -376,12 +376,8 @@ func (s *state) correct(e *entry, c corrected, done skip) error {
 		a.mu.Lock()
 		month, err := s.month(a, c.Period)
 		if err == nil {
-			if id == 0 {
-				was.Plan, now.Plan = 0, 0
-			}
 			a.count(&was, month, -1)
 			a.count(&now, month, 1)
-			was.Plan, now.Plan = c.Plan, c.Plan
 		}
 		a.mu.Unlock()
 		if err != nil {
