@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"time"
+	"unicode/utf8"
 )
 
 // maxBatch bounds a commit: appenders beyond it wait for the next.
@@ -178,24 +179,34 @@ var errRecord = errors.New("impossible usage record")
 
 // check refuses what would not come back from the log as it went in.
 func (l *Ledger) check(now time.Time, u *Usage) error {
+	if err := checkQuantities(u.Quantities, u.Cost, u.Billed); err != nil {
+		return err
+	}
 	milli := u.Time.UnixMilli()
 	switch {
-	case u.Documents < 0 || u.Tokens < 0 || u.Cost < 0:
-		return fmt.Errorf("%w: negative quantity or cost", errRecord)
 	case u.Outcome >= outcomes:
 		return fmt.Errorf("%w: outcome %d", errRecord, u.Outcome)
-	case !u.Billed && u.Cost != 0:
-		return fmt.Errorf("%w: a cost that is not billed", errRecord)
 	case milli <= 0 || milli > maxMilli || milli > now.Add(MaxAhead).UnixMilli():
 		return fmt.Errorf("%w: time %v", errRecord, u.Time)
 	case u.User != 0 && l.state.account(u.User) == nil:
 		return fmt.Errorf("%w: no user %d", errRecord, u.User)
-	case len(u.Named) > 64:
-		return fmt.Errorf("%w: %d named meters", errRecord, len(u.Named))
 	}
-	for i, q := range u.Named {
-		if q.N < 0 || q.Meter == "" || len(q.Meter) > 64 || i > 0 && u.Named[i-1].Meter >= q.Meter {
-			return fmt.Errorf("%w: named meters must be sorted, unique and not negative", errRecord)
+	return nil
+}
+
+// checkQuantities refuses what no call can have measured or cost.
+func checkQuantities(q Quantities, cost Amount, billed bool) error {
+	switch {
+	case q.Documents < 0 || q.Tokens < 0 || cost < 0:
+		return fmt.Errorf("%w: negative quantity or cost", errRecord)
+	case !billed && cost != 0:
+		return fmt.Errorf("%w: a cost that is not billed", errRecord)
+	case len(q.Named) > 64:
+		return fmt.Errorf("%w: %d named meters", errRecord, len(q.Named))
+	}
+	for i, n := range q.Named {
+		if n.N < 0 || n.Meter == "" || len(n.Meter) > maxNameBytes || !utf8.ValidString(n.Meter) || i > 0 && q.Named[i-1].Meter >= n.Meter {
+			return fmt.Errorf("%w: named meters must be sorted, unique, of at most %d bytes of UTF-8 and not negative", errRecord, maxNameBytes)
 		}
 	}
 	return nil

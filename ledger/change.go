@@ -210,8 +210,8 @@ func (l *Ledger) Correct(now time.Time, c Correction) error {
 	if err != nil {
 		return fmt.Errorf("correct entry %d: %w", c.Of, err)
 	}
-	if c.Now.Documents < 0 || c.Now.Tokens < 0 || c.Cost < 0 {
-		return fmt.Errorf("correct entry %d: %w: negative quantity or cost", c.Of, errRecord)
+	if err := checkQuantities(c.Now, c.Cost, c.Billed); err != nil {
+		return fmt.Errorf("correct entry %d: %w", c.Of, err)
 	}
 	if l.state.wasCorrected(c.Of) {
 		return fmt.Errorf("a correction of entry %d: %w", c.Of, ErrExists)

@@ -192,13 +192,14 @@ func (m *memory) write(tx *bolt.Tx) error {
 	run := uint32(0)
 	if k, v := lastFilter(b); k != nil {
 		r := reader{b: v}
-		r.count()
+		before := r.count()
 		if count := r.count(); !r.bad && int(count)+len(ids) <= maxRun {
 			old, err := takeRun(b, k[1:])
 			if err != nil {
 				return err
 			}
 			ids = append(ids, old...)
+			newest = max(newest, before) // what comes late is older than what the run has
 		}
 		run = binary.BigEndian.Uint32(k[1:]) + 1
 	}

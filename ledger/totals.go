@@ -122,7 +122,7 @@ func (l *Ledger) Hours(user UserID, from, to time.Time, each func(RouteHour) err
 	if a == nil {
 		return fmt.Errorf("user %d: %w", user, ErrNotFound)
 	}
-	first, end := hourOf(from.Add(time.Hour-1)), hourOf(to.Add(time.Hour-1))
+	first, end := max(hourOf(from.Add(time.Hour-1)), 0), hourOf(to.Add(time.Hour-1)) // keys do not order before 1970
 	rows, err := l.hourRows(a, first, end)
 	if err != nil {
 		return fmt.Errorf("hours of user %d: %w", user, err)

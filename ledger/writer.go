@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -245,16 +246,45 @@ func (w *writer) encode(it *item) error {
 			return err
 		}
 		var err error
-		if e.method, u.Method, err = w.intern(u.Method, e.logged); err != nil {
+		if e.method, u.Method, err = w.intern(u.Method, e.logged, maxMethods); err != nil {
 			return err
 		}
-		for i := range u.Named {
-			if _, _, err := w.intern(u.Named[i].Meter, e.logged); err != nil {
-				return err
-			}
+		if u.Named, err = w.internMeters(u.Named, e.logged); err != nil {
+			return err
 		}
 	}
+	if c, ok := e.body.(corrected); ok {
+		var err error
+		if c.Now.Named, err = w.internMeters(c.Now.Named, e.logged); err != nil {
+			return err
+		}
+		e.body = c
+	}
 	return w.add(e, it.settler)
+}
+
+// internMeters gives meters their numbers. Those that get none any more are
+// kept as one, otherName.
+func (w *writer) internMeters(list []Quantity, logged int64) ([]Quantity, error) {
+	known := true
+	for _, q := range list {
+		_, text, err := w.intern(q.Meter, logged, maxNames)
+		if err != nil {
+			return nil, err
+		}
+		known = known && text == q.Meter
+	}
+	if known {
+		return list, nil
+	}
+	var kept Totals
+	for _, q := range list {
+		if _, ok := w.names.numbers[q.Meter]; !ok {
+			q.Meter = otherName
+		}
+		kept.addNamed(q.Meter, q.N)
+	}
+	return kept.Named, nil
 }
 
 // period sets a record's period, opening it in the log when it is new there.
@@ -268,13 +298,14 @@ func (w *writer) period(u *Usage, logged int64) error {
 	return w.add(&entry{logged: logged, body: periodOpened{p}}, nil)
 }
 
-// intern gives a text its number, naming it in the log when it is new there.
-func (w *writer) intern(text string, logged int64) (uint32, string, error) {
+// intern gives a text its number, naming it in the log when it is new there and
+// there are fewer than most.
+func (w *writer) intern(text string, logged int64, most int) (uint32, string, error) {
 	if n, ok := w.names.numbers[text]; ok {
 		return n, text, nil
 	}
-	if len(w.names.texts) >= nameBase+maxNames && text != otherName {
-		return w.intern(otherName, logged)
+	if text != otherName && (len(w.names.texts) >= nameBase+most || len(text) > maxNameBytes || !utf8.ValidString(text)) {
+		return w.intern(otherName, logged, most)
 	}
 	g := nameGiven{ID: uint32(len(w.names.texts)), Name: text}
 	w.names = w.names.with(g)

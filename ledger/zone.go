@@ -17,9 +17,9 @@ func (s *state) addZone(z zoneSet) error {
 	if err != nil {
 		return fmt.Errorf("time zone %q: %w", z.Zone, err)
 	}
-	if !slices.ContainsFunc(s.zones, func(o zone) bool { return o.zoneSet == z }) {
-		s.zones = append(s.zones, zone{z, loc})
-	}
+	// What was to begin then or later never does.
+	s.zones = slices.DeleteFunc(s.zones, func(o zone) bool { return o.From >= z.From })
+	s.zones = append(s.zones, zone{z, loc})
 	s.tableChanged = true
 	return nil
 }

@@ -1,0 +1,50 @@
+package ledger_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"testing"
+
+	"tollgate/ledger/ledgertest"
+)
+
+// roles are what this binary does when a test starts it as another process:
+// something that is killed, watched or made to fail.
+var roles = map[string]func(args []string) error{}
+
+const roleVariable = "LEDGER_TEST_ROLE"
+
+func TestMain(m *testing.M) {
+	ledgertest.Supervised()
+	if role := os.Getenv(roleVariable); role != "" {
+		if err := roles[role](os.Args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, role+":", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// inRole is this binary as another process.
+func inRole(role string, args ...string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = append(os.Environ(), roleVariable+"="+role)
+	cmd.Stderr = os.Stderr
+	return cmd
+}
+
+// scratch is a folder in memory where there is one: tests that make thousands
+// of files need no real disk. It is removed when the test ends.
+func scratch(t testing.TB) string {
+	t.Helper()
+	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
+		dir, err := os.MkdirTemp("/dev/shm", "ledger-test-")
+		if err == nil {
+			t.Cleanup(func() { _ = os.RemoveAll(dir) }) // the system clears it too
+			return dir
+		}
+	}
+	return t.TempDir()
+}
