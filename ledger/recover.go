@@ -29,6 +29,7 @@ func recoverState(tx *bolt.Tx, progress func(string, uint64, uint64)) (recovered
 		return recovered{}, err
 	}
 	r := recovered{state: newState()}
+	r.state.monthOnDisk = func(id UserID, m Month) ([]PlanTotals, error) { return r.state.monthIn(tx, id, m) }
 	if mark.Fold != 0 {
 		if err := r.state.load(tx); err != nil {
 			return r, fmt.Errorf("%w: %w", ErrCorrupt, err)

@@ -17,14 +17,19 @@ func (l *Ledger) monthOnDisk(id UserID, m Month) ([]PlanTotals, error) {
 // monthOf reads the totals of a user's month from a file.
 func monthOf(db *bolt.DB, id UserID, m Month, s *state) ([]PlanTotals, error) {
 	var plans []PlanTotals
-	err := view(db, func(tx *bolt.Tx) error {
-		row, err := rowOf(tx.Bucket(bucketMonths), monthPrefix(m), id)
-		if err == nil {
-			plans, err = decodeMonth(row, s.table.Load())
-		}
+	err := view(db, func(tx *bolt.Tx) (err error) {
+		plans, err = s.monthIn(tx, id, m)
 		return err
 	})
 	return plans, err
+}
+
+func (s *state) monthIn(tx *bolt.Tx, id UserID, m Month) ([]PlanTotals, error) {
+	row, err := rowOf(tx.Bucket(bucketMonths), monthPrefix(m), id)
+	if err != nil {
+		return nil, err
+	}
+	return decodeMonth(row, s.table.Load())
 }
 
 // Month is what a user used in any month, by plan version; of user 0, what
