@@ -55,8 +55,9 @@ func (b *answerBody) Read(p []byte) (int, error) {
 		return 0, b.complete(io.EOF)
 	}
 	n, err := b.ReadCloser.Read(p)
-	if n > 0 {
-		b.saw(p[:n])
+	// What the last piece tells is recorded at once: it needs no hold.
+	if n > 0 && c.answer.feed(p[:n]) && c.answer.bytes != b.length {
+		c.grow()
 	}
 	switch {
 	case c.recorded:
@@ -73,14 +74,6 @@ func (b *answerBody) Read(p []byte) (int, error) {
 		b.broken()
 	}
 	return n, err
-}
-
-// saw measures a piece of the answer.
-func (b *answerBody) saw(p []byte) {
-	c := b.call
-	if c.answer.feed(p) {
-		c.grow()
-	}
 }
 
 // complete records a call whose answer has wholly come. It returns end, or why
@@ -136,7 +129,9 @@ func (b *answerBody) drain() {
 		if !b.atEnd {
 			n, err = b.ReadCloser.Read(chunk)
 		}
-		b.saw(chunk[:n])
+		if c.answer.feed(chunk[:n]) {
+			c.grow()
+		}
 		if err == io.EOF || b.length >= 0 && c.answer.bytes == b.length {
 			how = whollyRead
 			break

@@ -28,7 +28,6 @@ type call struct {
 	w      writer
 
 	spool  spool
-	body   spooled        // reads spool
 	reader *requestReader // measures it; nil: nothing is measured
 	upload upload         // the body as it comes
 	repeat repeat

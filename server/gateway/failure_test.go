@@ -156,6 +156,7 @@ func TestAClientThatLeavesIsBilledWhatTheUpstreamUsed(t *testing.T) {
 		}
 	})
 	w.leave("/stream", true)
+	w.gone()
 	close(left)
 	w.wait()
 	u := w.records()[0]
@@ -171,9 +172,11 @@ func TestAClientThatLeavesIsBilledWhatTheUpstreamUsed(t *testing.T) {
 	fmt.Fprintf(conn, "POST /early HTTP/1.1\r\nHost: x\r\nX-API-Key: %s\r\nContent-Length: 12\r\n\r\n{\"docs\":[1]}", w.secret)
 	<-left
 	conn.Close()
+	w.gone()
 	left <- struct{}{}
 	w.wait()
 	u = w.records()[1]
+	equal(t, "outcome", u.Outcome, ledger.ClientLeft)
 	equal(t, "tokens", u.Tokens, int64(8))
 	equal(t, "billed", u.Billed, true)
 }

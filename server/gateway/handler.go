@@ -57,12 +57,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c.watch()
 	out := r.WithContext(c)
-	switch {
-	case r.ContentLength == 0:
-	case c.spool.from != nil:
-		c.body.spool = &c.spool
-		out.Body = &c.body
-	default:
+	if r.ContentLength != 0 && c.spool.from == nil {
 		out.Body = &c.upload
 	}
 	rt.upstream.proxy.ServeHTTP(&c.w, out)

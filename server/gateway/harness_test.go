@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,7 +36,8 @@ type world struct {
 	client   *http.Client
 	// ledgerClosed tells that the test has closed the ledger.
 	ledgerClosed bool
-	ended        chan struct{} // one for each call whose handler has returned
+	newest       atomic.Pointer[http.Request] // at the gateway
+	ended        chan struct{}                // one for each call whose handler has returned
 }
 
 // setup is what a world is made of.
@@ -98,6 +100,7 @@ func newWorld(t testing.TB, s setup, upstream http.HandlerFunc) *world {
 			default:
 			}
 		}()
+		w.newest.Store(r)
 		w.gateway.ServeHTTP(rw, r)
 	}))
 	w.front.Start()
@@ -251,6 +254,16 @@ func (w *world) wait() {
 	case <-w.ended:
 	case <-time.After(20 * time.Second):
 		w.t.Fatal("the call has not ended")
+	}
+}
+
+// gone waits until the gateway has noticed that the newest call's client left.
+func (w *world) gone() {
+	w.t.Helper()
+	select {
+	case <-w.newest.Load().Context().Done():
+	case <-time.After(20 * time.Second):
+		w.t.Fatal("the gateway has not noticed that the client left")
 	}
 }
 

@@ -41,8 +41,9 @@ func (g *Gateway) rewrite(p *httputil.ProxyRequest) {
 	p.SetURL(c.route.upstream.URL)
 	out.Trailer = p.In.Trailer // filled in when the body has been read
 	if c.spool.from != nil && out.Body != nil {
-		delete(h, "Expect") // the client's wait is over
-		out.GetBody = func() (io.ReadCloser, error) { return &spooled{spool: &c.spool}, nil }
+		delete(h, "Expect")       // the client's wait is over
+		out.Body = c.spool.open() // not behind the proxy's wrapper, which hides what it is
+		out.GetBody = func() (io.ReadCloser, error) { return c.spool.open(), nil }
 	}
 
 	delete(h, "Authorization")

@@ -127,8 +127,11 @@ func (r *Routing) match(call *http.Request) (rt *route, elsewhere http.Handler) 
 
 // preflight finds the route that a browser's preflight asks about.
 func (r *Routing) preflight(call *http.Request) *route {
+	if call.Method != http.MethodOptions || call.Header.Get("Origin") == "" || call.ContentLength != 0 {
+		return nil
+	}
 	method := call.Header.Get("Access-Control-Request-Method")
-	if call.Method != http.MethodOptions || method == "" || call.Header.Get("Origin") == "" || call.ContentLength != 0 {
+	if method == "" {
 		return nil
 	}
 	asked := *call

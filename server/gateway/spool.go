@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +11,7 @@ import (
 )
 
 const (
-	smallHead   = 4 << 10  // memory for a body that is known to fit
+	smallBody   = 16 << 10 // a body known to be no longer is kept in memory of its own
 	largeHead   = 64 << 10 // memory that any other body starts with; the rest goes to a file
 	spoolMemory = 64 << 20 // memory for all of them; beyond it bodies go to files at once
 )
@@ -18,17 +19,16 @@ const (
 // spooler keeps the request bodies that must be read before their call is
 // admitted.
 type spooler struct {
-	dir          string
-	left         atomic.Int64 // of the memory
-	small, large sync.Pool    // of *[]byte
-	copies       *buffers
+	dir    string
+	left   atomic.Int64 // of the memory
+	heads  sync.Pool    // of *[largeHead]byte
+	copies *buffers
 }
 
 func newSpooler(dir string, memory int64, copies *buffers) *spooler {
 	s := &spooler{dir: dir, copies: copies}
 	s.left.Store(memory)
-	s.small.New = func() any { b := make([]byte, smallHead); return &b }
-	s.large.New = func() any { b := make([]byte, largeHead); return &b }
+	s.heads.New = func() any { return new([largeHead]byte) }
 	return s
 }
 
@@ -43,12 +43,12 @@ type spool struct {
 
 	// mu lets the transport, which may still be sending when the call has ended,
 	// find the body gone instead of reading memory that serves another call.
-	mu     sync.Mutex
-	head   *[]byte
-	inHead int
-	file   *os.File
-	size   int64
-	gone   bool
+	mu   sync.Mutex
+	head []byte
+	used int // of head
+	file *os.File
+	size int64
+	gone bool
 }
 
 var errGone = errors.New("the call has ended")
@@ -57,15 +57,11 @@ var errGone = errors.New("the call has ended")
 // piece to its call.
 func (b *spool) fill(s *spooler, body io.Reader, length int64, to interface{ sees([]byte) }) error {
 	b.from = s
-	if length >= 0 && length <= smallHead {
-		b.head = s.take(&s.small)
-	} else {
-		b.head = s.take(&s.large)
-	}
-	for b.head != nil && b.inHead < len(*b.head) {
-		n, err := body.Read((*b.head)[b.inHead:])
-		to.sees((*b.head)[b.inHead : b.inHead+n])
-		b.inHead += n
+	b.head = s.take(length)
+	for b.used < len(b.head) {
+		n, err := body.Read(b.head[b.used:])
+		to.sees(b.head[b.used : b.used+n])
+		b.used += n
 		b.size += int64(n)
 		if err == io.EOF || err == nil && b.size == length {
 			return nil
@@ -138,10 +134,10 @@ func (b *spool) readAt(p []byte, offset int64) (int, error) {
 		return 0, errGone
 	case offset >= b.size:
 		return 0, io.EOF
-	case offset < int64(b.inHead):
-		return copy(p, (*b.head)[offset:b.inHead]), nil
+	case offset < int64(b.used):
+		return copy(p, b.head[offset:b.used]), nil
 	}
-	n, err := b.file.ReadAt(p, offset-int64(b.inHead))
+	n, err := b.file.ReadAt(p, offset-int64(b.used))
 	if n > 0 {
 		err = nil
 	}
@@ -163,28 +159,39 @@ func (r *spooled) Read(p []byte) (int, error) {
 
 func (r *spooled) Close() error { return nil }
 
-func (s *spooler) take(pool *sync.Pool) *[]byte {
+// take gives memory for the head of a body, none where all of it is in use.
+// Memory for a small body is left to the garbage collector, so that it may be
+// read by whoever still has it.
+func (s *spooler) take(length int64) []byte {
 	size := int64(largeHead)
-	if pool == &s.small {
-		size = smallHead
+	if length >= 0 && length <= smallBody {
+		size = length
 	}
 	if s.left.Add(-size) < 0 {
 		s.left.Add(size)
 		return nil
 	}
-	return pool.Get().(*[]byte)
+	if size == largeHead {
+		return s.heads.Get().(*[largeHead]byte)[:]
+	}
+	return make([]byte, size)
 }
 
-func (s *spooler) give(head *[]byte) {
-	if head == nil {
-		return
+func (s *spooler) give(head []byte) {
+	s.left.Add(int64(len(head)))
+	if len(head) == largeHead {
+		s.heads.Put((*[largeHead]byte)(head))
 	}
-	s.left.Add(int64(len(*head)))
-	if len(*head) == smallHead {
-		s.small.Put(head)
-	} else {
-		s.large.Put(head)
+}
+
+// open gives a reader of the body from its start. A small one is a
+// [bytes.Reader], which the transport knows to be in memory and sends in one
+// piece with the headers.
+func (b *spool) open() io.ReadCloser {
+	if len(b.head) <= smallBody && b.file == nil {
+		return io.NopCloser(bytes.NewReader(b.head[:b.used]))
 	}
+	return &spooled{spool: b}
 }
 
 // buffers is a pool of the chunks in which bodies are copied, as
