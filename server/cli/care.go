@@ -86,8 +86,9 @@ func (a *app) ledgerReport(cmd *cobra.Command, r api.LedgerReport, sound string)
 			fmt.Fprintln(w, clean(p))
 		}
 		if len(r.Problems) == 0 {
-			fmt.Fprintf(w, "%s: %s entries, %s usage records, %s users.\nHead %s\n", clean(sound),
-				count(int64(r.Entries)), count(int64(r.Records)), count(int64(r.Users)), r.Head)
+			fmt.Fprintf(w, "%s: %s entries, %s usage %s, %s %s.\nHead %s\n", clean(sound),
+				count(int64(r.Entries)), count(int64(r.Records)), plural(int(r.Records), "record"),
+				count(int64(r.Users)), plural(r.Users, "user"), r.Head)
 		}
 	})
 	if err == nil && len(r.Problems) > 0 {

@@ -24,6 +24,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"tollgate": func() { os.Exit(cli.Run()) },
 		"call":     func() { os.Exit(call(os.Args[1:])) },
+		"curl":     func() { os.Exit(curl(os.Args[1:])) },
 	})
 }
 
