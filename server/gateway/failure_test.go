@@ -2,8 +2,6 @@ package gateway_test
 
 import (
 	"bufio"
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -18,7 +16,6 @@ import (
 
 	"tollgate/ledger"
 	"tollgate/server/gateway"
-	"tollgate/server/pricing"
 )
 
 var docsInRequest = gateway.Source{Meter: "documents", From: gateway.RequestJSON, Pointer: "/docs", Count: true, Required: true}
@@ -236,6 +233,18 @@ func TestDrainingIsBounded(t *testing.T) {
 		equal(t, "billed", u.Billed, false)
 		equal(t, "status", u.Status, 499)
 	})
+}
+
+func TestAClientThatTakesNothing(t *testing.T) {
+	r := route("/", docsInRequest, gateway.Source{Meter: "down", From: gateway.ResponseBytes})
+	r.DrainBytes = 1000
+	w := newWorld(t, setup{routes: []gateway.Route{r}, options: func(o *gateway.Options) { o.Patience = 50 * time.Millisecond }}, func(rw http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(rw, repeated('x'))
+	})
+	conn := w.dial()
+	fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: x\r\nX-API-Key: %s\r\nContent-Length: 12\r\n\r\n{\"docs\":[1]}", w.secret)
+	w.wait()
+	equal(t, "outcome", w.record().Outcome, ledger.ClientLeft)
 }
 
 func TestAnUploadThatBreaksOff(t *testing.T) {

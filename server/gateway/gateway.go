@@ -40,6 +40,9 @@ type Options struct {
 	// DecodeLimit is how many bytes of a compressed answer are decoded at most, to
 	// measure it; 0: 256 MiB.
 	DecodeLimit int64
+	// Patience is how long a client may take to accept a piece of an answer before
+	// it counts as having left; 0: one minute.
+	Patience time.Duration
 	// TrustedProxies are the networks whose X-Forwarded-For counts.
 	TrustedProxies []netip.Prefix
 }
@@ -90,6 +93,9 @@ func New(o Options) (*Gateway, error) {
 	}
 	if o.DecodeLimit == 0 {
 		o.DecodeLimit = defaultDecodeLimit
+	}
+	if o.Patience == 0 {
+		o.Patience = time.Minute
 	}
 	if info, err := os.Stat(o.StateDir); err != nil {
 		return nil, fmt.Errorf("folder for request bodies: %w", err)
@@ -172,6 +178,10 @@ func (g *Gateway) Drain(ctx context.Context) error {
 	g.open.closeAll()
 	select {
 	case <-g.idle:
+		g.cut()
+		for _, u := range g.routing.Load().upstreams {
+			u.transport.CloseIdleConnections()
+		}
 		return nil
 	case <-ctx.Done():
 	}

@@ -39,7 +39,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	c := &call{g: g, route: rt, client: r.Context(), method: r.Method, start: g.Elapsed(), preflight: preflight != nil}
 	c.Context, c.cancel = context.WithCancel(g.base)
-	c.w.ResponseWriter = w
+	c.w.ResponseWriter, c.w.patience = w, g.Patience
 	c.upload.ReadCloser, c.upload.left = r.Body, g.MaxBody
 	defer func() {
 		c.end()
@@ -61,7 +61,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		out.Body = &c.upload
 	}
 	rt.upstream.proxy.ServeHTTP(&c.w, out)
-	c.w.begin() // an answer without a body
+	c.w.end()
 }
 
 // refuse answers and counts a refusal.

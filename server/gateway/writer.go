@@ -3,6 +3,7 @@ package gateway
 import (
 	"net/http"
 	"sync"
+	"time"
 
 	"tollgate/server/admission"
 )
@@ -11,6 +12,11 @@ import (
 // commit that fails before it can still be answered with 503.
 type writer struct {
 	http.ResponseWriter
+	// patience is how long the client may take to accept a piece of the answer.
+	// One that takes nothing would otherwise keep its call, and what it holds,
+	// for ever. The first piece goes into the server's buffer and needs no limit.
+	patience time.Duration
+	pieces   int
 
 	// mu guards what follows: the proxy flushes streams from another goroutine.
 	mu       sync.Mutex
@@ -35,6 +41,11 @@ func (w *writer) WriteHeader(status int) {
 
 func (w *writer) Write(p []byte) (int, error) {
 	w.begin()
+	if w.pieces++; w.pieces > 1 {
+		// Deadlines of connections are by the clock of the system. One that cannot
+		// be set leaves the client as patient as the server is.
+		_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(w.patience))
+	}
 	return w.ResponseWriter.Write(p)
 }
 
@@ -51,6 +62,14 @@ func (w *writer) begin() {
 	if !w.sent && w.status != 0 {
 		w.sent = true
 		w.ResponseWriter.WriteHeader(w.status)
+	}
+}
+
+// end sends the headers of an answer without a body.
+func (w *writer) end() {
+	w.begin()
+	if w.pieces > 1 {
+		_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Time{})
 	}
 }
 
