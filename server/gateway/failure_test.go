@@ -2,6 +2,8 @@ package gateway_test
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -16,6 +18,7 @@ import (
 
 	"tollgate/ledger"
 	"tollgate/server/gateway"
+	"tollgate/server/pricing"
 )
 
 var docsInRequest = gateway.Source{Meter: "documents", From: gateway.RequestJSON, Pointer: "/docs", Count: true, Required: true}
