@@ -51,6 +51,7 @@ type checkpoint struct {
 	state    *state
 	before   position
 	at       position
+	done     int64 // rows of users up to it stand for at, or for what the process before was at
 	registry []byte
 	accounts []*Account // to be written, by id
 	slice    []*Account // in the running commit
@@ -63,8 +64,8 @@ type checkpoint struct {
 
 // begin takes what is to be written. It is called between commits.
 func (s *state) begin(before, at position) (*checkpoint, error) {
-	c := &checkpoint{state: s, before: before, at: at, accounts: s.dirty}
-	s.dirty = nil
+	c := &checkpoint{state: s, before: before, at: at, done: s.ahead, accounts: s.dirty}
+	s.dirty, s.ahead = nil, 0
 	s.loaded.Store(int32(max(s.inMemory(), s.newest-1)))
 	slices.SortFunc(c.accounts, func(a, b *Account) int { return cmp.Compare(a.id, b.id) })
 	for _, a := range c.accounts {
@@ -147,14 +148,18 @@ func (s *state) userRow(a *Account) userRow {
 
 // write puts the next slice into tx.
 func (c *checkpoint) write(tx *bolt.Tx) error {
-	n := c.state.table.Load()
+	table := c.state.table.Load()
 	if c.registry != nil {
 		if err := tx.Bucket(bucketMeta).Put(registryKey, c.registry); err != nil {
 			return fmt.Errorf("checkpoint registry: %w", err)
 		}
 		c.registry = nil
 	}
-	c.slice = c.accounts[:min(sliceAccounts, len(c.accounts))]
+	n := min(sliceAccounts, len(c.accounts))
+	for n < len(c.accounts) && int64(c.accounts[n].id) <= c.done {
+		n++ // all whose rows are ahead go first, so that users up to one stand for the same
+	}
+	c.slice = c.accounts[:n]
 	c.accounts = c.accounts[len(c.slice):]
 	hours, err := c.writeRows(tx)
 	if err != nil {
@@ -163,7 +168,7 @@ func (c *checkpoint) write(tx *bolt.Tx) error {
 	slices.SortFunc(hours, func(a, b hourRow) int {
 		return cmp.Or(cmp.Compare(a.hour, b.hour), cmp.Compare(a.user, b.user))
 	})
-	if err := mergeHours(hoursBucket(tx), hours, n); err != nil {
+	if err := mergeHours(hoursBucket(tx), hours, table); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
 	row := checkpointRow{Fold: foldVersion, At: c.at.mark()}
@@ -174,7 +179,8 @@ func (c *checkpoint) write(tx *bolt.Tx) error {
 		c.finished = true
 	} else {
 		next := c.at.mark()
-		row.At, row.Next, row.Done = c.before.mark(), &next, int64(c.slice[len(c.slice)-1].id)
+		c.done = max(c.done, int64(c.slice[len(c.slice)-1].id))
+		row.At, row.Next, row.Done = c.before.mark(), &next, c.done
 	}
 	return putJSON(tx, checkpointKey, row)
 }

@@ -22,7 +22,6 @@ type folder struct {
 	saved    position
 	entry    entry
 	inspect  func(e *entry, s *state) // called before each entry is folded
-	skipped  skip
 	progress func(done, total uint64)
 }
 
@@ -120,8 +119,7 @@ func (f *folder) rest(tx *bolt.Tx) error {
 }
 
 // upTo folds from src, without copying, up to an entry.
-func (f *folder) upTo(tx *bolt.Tx, seq uint64, skipped skip) error {
-	f.skipped = skipped
+func (f *folder) upTo(tx *bolt.Tx, seq uint64) error {
 	return eachPacked(tx, f.at.seq+1, func(first uint64, value []byte) error {
 		if first > seq {
 			return nil
@@ -186,7 +184,7 @@ func (f *folder) fold(v packedValue, upTo uint64) error {
 		if f.inspect != nil {
 			f.inspect(&f.entry, f.state)
 		}
-		if err := f.state.apply(&f.entry, f.skipped, nil); err != nil {
+		if err := f.state.apply(&f.entry, skip{}, nil); err != nil {
 			return fmt.Errorf("%w: %w", ErrCorrupt, err)
 		}
 	}

@@ -12,7 +12,13 @@ import (
 
 // roles are what this binary does when a test starts it as another process:
 // something that is killed, watched or made to fail.
-var roles = map[string]func(args []string) error{}
+var roles = map[string]func(args []string) error{
+	"busy":       busy,
+	"checkpoint": checkpointProcess,
+}
+
+// long makes tests of crashes try all that they can think of, instead of some.
+var long = flag.Bool("long", false, "run the long form of the crash tests")
 
 const roleVariable = "LEDGER_TEST_ROLE"
 

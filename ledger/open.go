@@ -204,6 +204,9 @@ func start(path string, db *bolt.DB, o Options) (*Ledger, error) {
 		if err := create(db); err != nil {
 			return nil, err
 		}
+		if err := syncDir(path); err != nil { // until then the file may lose its name
+			return nil, err
+		}
 	}
 	d, err := openDisk(path, o.MinFree)
 	if err != nil {

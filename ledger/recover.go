@@ -39,6 +39,7 @@ func recoverState(tx *bolt.Tx, progress func(string, uint64, uint64)) (recovered
 	var done skip
 	if mark.Next != nil {
 		done = skip{seq: mark.Next.Seq, to: mark.Done}
+		r.state.ahead = mark.Done
 	}
 	if err := r.replay(tx, done, progress); err != nil {
 		return r, fmt.Errorf("%w: %w", ErrCorrupt, err)

@@ -38,6 +38,9 @@ type state struct {
 	dirty        []*Account
 	tableChanged bool // the registry row is old
 	remembered   *memory
+	// ahead is the last user up to whom rows on disk stand for more than the
+	// last finished checkpoint: one was under way when the process ended.
+	ahead int64
 
 	// monthOnDisk loads the totals of a month that is not in memory.
 	monthOnDisk func(UserID, Month) ([]PlanTotals, error)
@@ -124,15 +127,15 @@ func (s *state) account(id UserID) *Account {
 	return s.accounts[id]
 }
 
-// skip keeps apply from counting entries up to seq for users in [from, to]:
+// skip keeps apply from counting entries up to seq for users up to one:
 // rows of an unfinished checkpoint have them already. The zero value skips nothing.
 type skip struct {
-	seq      uint64
-	from, to int64
+	seq uint64
+	to  int64
 }
 
 func (k skip) has(seq uint64, user UserID) bool {
-	return seq <= k.seq && int64(user) >= k.from && int64(user) <= k.to
+	return seq <= k.seq && int64(user) <= k.to
 }
 
 // apply folds one entry. It is the only way state comes about: after a commit,

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -197,22 +198,22 @@ func (v *verifier) inspectCorrection(seq uint64, c corrected, s *state) {
 // and compares them row by row. Rows of an unfinished checkpoint stand for two
 // positions: users up to Done for the later one.
 func (v *verifier) compare(f *folder, tx *bolt.Tx, mark checkpointRow) error {
-	end := mark.At
-	if mark.Next != nil {
-		end = *mark.Next
-	}
-	if err := f.upTo(tx, mark.At.Seq, skip{}); err != nil {
+	if err := f.upTo(tx, mark.At.Seq); err != nil {
 		return err
 	}
 	v.sameHead(f, mark.At)
-	if mark.Next != nil {
-		if err := f.upTo(tx, end.Seq, skip{seq: end.Seq, from: mark.Done + 1, to: 1 << 62}); err != nil {
-			return err
-		}
-		v.sameHead(f, end)
-	}
 	if err := f.checkpoint(); err != nil {
 		return err
+	}
+	if mark.Next != nil {
+		if err := f.upTo(tx, mark.Next.Seq); err != nil {
+			return err
+		}
+		v.sameHead(f, *mark.Next)
+		f.state.dirty = slices.DeleteFunc(f.state.dirty, func(a *Account) bool { return int64(a.id) > mark.Done })
+		if err := f.checkpoint(); err != nil {
+			return err
+		}
 	}
 	err := view(f.dst, func(want *bolt.Tx) error {
 		for _, name := range [][]byte{bucketUsers, bucketAccounts, bucketMonths} {
@@ -226,7 +227,7 @@ func (v *verifier) compare(f *folder, tx *bolt.Tx, mark checkpointRow) error {
 	if err != nil {
 		return err
 	}
-	if err := f.upTo(tx, 1<<63, skip{}); err != nil {
+	if err := f.upTo(tx, everything); err != nil {
 		return err
 	}
 	return v.samePersonal(tx, f.state)
