@@ -263,7 +263,8 @@ func TestNoFloatTouchesMoney(t *testing.T) {
 }
 
 // TestTestsNeitherWaitNorSkip keeps the tests quick and complete. Sleeping is
-// free inside a synctest bubble and is allowed there.
+// free inside a synctest bubble and is allowed there; what rapid skips is one
+// action of many.
 func TestTestsNeitherWaitNorSkip(t *testing.T) {
 	for _, s := range sources(t) {
 		if !s.test() {
@@ -279,12 +280,53 @@ func TestTestsNeitherWaitNorSkip(t *testing.T) {
 				return false
 			case of == "time" && name == "Sleep":
 				t.Errorf("%s: a test sleeps; use testing/synctest, a channel or the injected clock", s.at(n))
-			case (of == "t" || of == "b" || of == "tb" || of == "f") && strings.HasPrefix(name, "Skip"):
-				t.Errorf("%s: a test skips; what is needed must be there", s.at(n))
 			}
 			return true
 		})
+		ast.Walk(skips{t, s, nil}, s.file)
 	}
+}
+
+// skips finds calls of Skip on what a function got as a *testing.T or the like.
+type skips struct {
+	t       *testing.T
+	source  source
+	testing []string // names of such parameters in force
+}
+
+func (v skips) Visit(n ast.Node) ast.Visitor {
+	switch n := n.(type) {
+	case *ast.FuncDecl:
+		return v.with(n.Type)
+	case *ast.FuncLit:
+		return v.with(n.Type)
+	case *ast.CallExpr:
+		if of, name := selector(n.Fun); strings.HasPrefix(name, "Skip") && slices.Contains(v.testing, of) {
+			v.t.Errorf("%s: a test skips; what is needed must be there", v.source.at(n))
+		}
+	}
+	return v
+}
+
+// with is v inside a function: its parameters hide those of the functions around.
+func (v skips) with(f *ast.FuncType) skips {
+	names := slices.Clone(v.testing)
+	for _, p := range f.Params.List {
+		kind := p.Type
+		if pointer, ok := kind.(*ast.StarExpr); ok {
+			kind = pointer.X
+		}
+		for _, id := range p.Names {
+			names = slices.DeleteFunc(names, func(name string) bool { return name == id.Name })
+			if of, ok := kind.(*ast.SelectorExpr); ok {
+				if in, ok := of.X.(*ast.Ident); ok && in.Name == "testing" {
+					names = append(names, id.Name)
+				}
+			}
+		}
+	}
+	v.testing = names
+	return v
 }
 
 func selector(fun ast.Expr) (of, name string) {
