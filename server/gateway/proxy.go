@@ -57,7 +57,9 @@ func (g *Gateway) rewrite(p *httputil.ProxyRequest) {
 	if c.route.measure.answer != nil && !c.preflight {
 		delete(h, "Range")
 		delete(h, "If-Range")
-		c.set(h, 3, "Accept-Encoding", acceptable(p.In.Header["Accept-Encoding"]))
+		if accept := p.In.Header["Accept-Encoding"]; accept != nil { // without it nothing is compressed
+			c.set(h, 3, "Accept-Encoding", acceptable(accept))
+		}
 	}
 	if !c.preflight {
 		c.set(h, 4, forRequest, c.values[requestValue])

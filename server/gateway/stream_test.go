@@ -183,3 +183,24 @@ func BenchmarkEvents(b *testing.B) {
 		})
 	}
 }
+
+func TestAcceptable(t *testing.T) {
+	for accept, want := range map[string]string{
+		"gzip": "gzip", "br, gzip;q=0.8": "gzip", "GZIP": "gzip", "x-gzip": "gzip", "*": "gzip", "br": "identity", "": "identity", "deflate, zstd": "identity",
+		"gzip;q=0": "identity", "gzip; Q=0.000, br": "identity", "gzip;q=0.001": "gzip", "*;q=0, gzip": "gzip", "gzipped": "identity",
+	} {
+		if got := acceptable([]string{accept}); got != want {
+			t.Errorf("%q: got %s, want %s", accept, got, want)
+		}
+	}
+}
+
+func TestIsOwn(t *testing.T) {
+	for name, want := range map[string]bool{
+		"X-Tollgate-User": true, "x-tollgate-x": true, "X_Tollgate_User": true, "X_TOLLGATE-": true, "X-Tollgate": false, "X-Tollgates-User": false, "Tollgate-Request": false, "X-Api": false,
+	} {
+		if got := isOwn(name); got != want {
+			t.Errorf("%s: got %v, want %v", name, got, want)
+		}
+	}
+}
