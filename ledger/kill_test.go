@@ -1,13 +1,20 @@
 package ledger_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"tollgate/ledger"
 	"tollgate/ledger/ledgertest"
@@ -99,4 +106,146 @@ func checkpointProcess(args []string) error {
 		return err
 	}
 	return l.Close()
+}
+
+// TestKilled kills a process that appends from many goroutines, again and
+// again, at any moment: what it said was acknowledged is there, once.
+func TestKilled(t *testing.T) {
+	rounds := 10
+	if *long {
+		rounds = 200
+	}
+	path := filepath.Join(scratch(t), "tollgate.db")
+	r := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
+	seen := map[uint32]bool{}
+	var cursor uint64
+	for round := range rounds {
+		acked, users := killAfter(t, path, round, r.IntN(4000))
+		l, err := ledger.Open(path, ledger.Options{Now: start})
+		if err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		if err := l.Records(context.Background(), cursor, time.Time{}, time.Time{}, func(u *ledger.Usage) bool {
+			if seen[u.Counter] {
+				t.Errorf("round %d: record %d is there twice", round, u.Counter)
+			}
+			seen[u.Counter], cursor = true, u.Seq
+			return true
+		}); err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range acked {
+			if !seen[n] {
+				t.Errorf("round %d: record %d was acknowledged and is missing", round, n)
+			}
+		}
+		for _, email := range users {
+			if l.AccountByEmail(email) == nil {
+				t.Errorf("round %d: user %s was acknowledged and is missing", round, email)
+			}
+		}
+		total, err := l.Month(0, ledger.MonthOf(2025, 1))
+		if got := ledger.Sum(total).Calls; err != nil || got != int64(len(seen)) {
+			t.Errorf("round %d: the month has %d calls, the log %d (%v)", round, got, len(seen), err)
+		}
+		if round%2 == 0 { // else the next process finds it as the killed one left it
+			err = l.Close()
+		} else {
+			left := path + ".left"
+			err = errors.Join(ledger.CopyAsItIs(l, left), l.Close(), os.Rename(left, path))
+		}
+		if err == nil {
+			err = soundFile(path)
+		}
+		if err != nil || t.Failed() {
+			t.Fatalf("round %d: %v", round, err)
+		}
+	}
+	t.Logf("%d records in %d rounds", len(seen), rounds)
+}
+
+// killAfter starts a process that appends and kills it when it has said so many
+// times that something is durable. It returns what.
+func killAfter(t *testing.T, path string, round, after int) (acked []uint32, users []string) {
+	t.Helper()
+	cmd := inRole("appender", path, fmt.Sprint(round))
+	said, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(said)
+	for n := 0; lines.Scan(); n++ {
+		if n == after {
+			if err := cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var record uint32
+		if _, err := fmt.Sscanf(lines.Text(), "record %d", &record); err == nil {
+			acked = append(acked, record)
+		} else if email, ok := strings.CutPrefix(lines.Text(), "user "); ok {
+			users = append(users, email)
+		}
+	}
+	var exit *exec.ExitError
+	if err := cmd.Wait(); !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		t.Fatalf("the process ended by itself: %v", err)
+	}
+	return acked, users
+}
+
+// appender is what killAfter kills.
+func appender(args []string) error {
+	round, err := strconv.Atoi(args[1])
+	if err != nil {
+		return err
+	}
+	l, err := ledger.Open(args[0], ledger.Options{Now: start})
+	if err != nil {
+		return err
+	}
+	if _, err := l.PublishVersion(start, ledger.RouteVersion, "/", []byte(`{}`), start); err != nil {
+		return err
+	}
+	if l.Account(manyUsers) == nil {
+		if err := ledger.AddUsers(l, start, manyUsers); err != nil {
+			return err
+		}
+	}
+	failed := make(chan error)
+	var next atomic.Uint32
+	next.Store(uint32(round) * 50_000)
+	for g := range 64 {
+		go func() {
+			r := rand.New(rand.NewPCG(uint64(round), uint64(g)))
+			for {
+				n := next.Add(1)
+				u := call(ledger.UserID(r.IntN(manyUsers)+1), 0, 1, start.Add(time.Duration(n)*time.Millisecond), 1)
+				u.Counter = n
+				if err := l.AppendOne(u.Time, &u, nil).Wait(context.Background()); err != nil {
+					failed <- err
+					return
+				}
+				fmt.Printf("record %d\n", n)
+			}
+		}()
+	}
+	go func() {
+		for i := 0; ; i++ {
+			email := fmt.Sprintf("%d-%d@example.com", round, i)
+			if _, err := l.AddUser(start, "test", ledger.Personal{Email: email}, "free"); err != nil {
+				failed <- err
+				return
+			}
+			fmt.Printf("user %s\n", email)
+			if err := l.Checkpoint(context.Background()); err != nil {
+				failed <- err
+				return
+			}
+		}
+	}()
+	return <-failed
 }

@@ -13,6 +13,7 @@ import (
 // roles are what this binary does when a test starts it as another process:
 // something that is killed, watched or made to fail.
 var roles = map[string]func(args []string) error{
+	"appender":   appender,
 	"busy":       busy,
 	"checkpoint": checkpointProcess,
 }
