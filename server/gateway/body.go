@@ -19,11 +19,22 @@ type upload struct {
 	n      atomic.Int64
 	failed atomic.Bool // the client broke off
 	over   atomic.Bool // the body is too large
+	closed atomic.Bool
+}
+
+// Close ends reading. It leaves the client's body open: closing that would read
+// it to its end first, which may never come.
+func (u *upload) Close() error {
+	u.closed.Store(true)
+	return nil
 }
 
 var errBodyTooLarge = errors.New("the request's body is too large")
 
 func (u *upload) Read(p []byte) (int, error) {
+	if u.closed.Load() {
+		return 0, http.ErrBodyReadAfterClose
+	}
 	n, err := u.ReadCloser.Read(p)
 	u.n.Add(int64(n))
 	if u.left -= int64(n); u.left < 0 {

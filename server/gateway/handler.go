@@ -56,11 +56,15 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		defer g.stats.inFlight.Add(-1)
 	}
 	c.watch()
-	out := r.WithContext(c)
-	if r.ContentLength != 0 && c.spool.from == nil {
-		out.Body = &c.upload
+	if r.Header["Upgrade"] == nil {
+		c.forward(r)
+	} else {
+		out := r.WithContext(c)
+		if r.ContentLength != 0 && c.spool.from == nil {
+			out.Body = &c.upload
+		}
+		rt.upstream.proxy.ServeHTTP(&c.w, out)
 	}
-	rt.upstream.proxy.ServeHTTP(&c.w, out)
 	c.w.end()
 }
 

@@ -40,9 +40,9 @@ func (g *Gateway) rewrite(p *httputil.ProxyRequest) {
 	out.URL.RawQuery = p.In.URL.RawQuery // as it came: it is not ours to clean
 	p.SetURL(c.route.upstream.URL)
 	out.Trailer = p.In.Trailer // filled in when the body has been read
-	if c.spool.from != nil && out.Body != nil {
-		delete(h, "Expect")       // the client's wait is over
-		out.Body = c.spool.open() // not behind the proxy's wrapper, which hides what it is
+	if c.spool.from != nil && p.In.ContentLength != 0 {
+		delete(h, "Expect") // the client's wait is over
+		out.Body = c.spool.open()
 		out.GetBody = func() (io.ReadCloser, error) { return c.spool.open(), nil }
 	}
 
@@ -53,7 +53,7 @@ func (g *Gateway) rewrite(p *httputil.ProxyRequest) {
 			delete(h, name)
 		}
 	}
-	c.forward(p.In, h)
+	c.tellOrigin(p.In, h)
 	if c.route.measure.answer != nil && !c.preflight {
 		delete(h, "Range")
 		delete(h, "If-Range")
@@ -87,12 +87,14 @@ func (c *call) set(h http.Header, i int, name, value string) {
 	h[name] = c.values[i : i+1 : i+1]
 }
 
-// forward tells the upstream where the call comes from. What a client says of
-// itself is passed on from trusted proxies only.
-func (c *call) forward(in *http.Request, h http.Header) {
-	peer, _, err := net.SplitHostPort(in.RemoteAddr)
-	if err == nil {
-		if before := in.Header[forwardedFor]; c.proxied && len(before) > 0 {
+// tellOrigin tells the upstream where the call comes from. What a client says of
+// itself is passed on from trusted proxies only. in may have h for its headers.
+func (c *call) tellOrigin(in *http.Request, h http.Header) {
+	before := in.Header[forwardedFor]
+	delete(h, "Forwarded")
+	delete(h, forwardedFor)
+	if peer, _, err := net.SplitHostPort(in.RemoteAddr); err == nil {
+		if c.proxied && len(before) > 0 {
 			peer = strings.Join(before, ", ") + ", " + peer
 		}
 		c.set(h, 0, forwardedFor, peer)
