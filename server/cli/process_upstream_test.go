@@ -168,3 +168,14 @@ rate_limits = { per_minute = 0, per_day = 0 }
 func orderOf(id string, n int, tokens int64) []byte {
 	return []byte(fmt.Sprintf(`{"id":%q,"docs":[%s],"answer_with_tokens":%d}`, id, strings.TrimSuffix(strings.Repeat("{},", n), ","), tokens))
 }
+
+// newAnswering is an upstream that answers each call with the same JSON.
+func newAnswering(t testing.TB, answer []byte) *httptest.Server {
+	u := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(answer)
+	}))
+	t.Cleanup(u.Close)
+	return u
+}
