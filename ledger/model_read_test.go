@@ -87,16 +87,17 @@ func (m *model) appendSeveral(t *rapid.T) {
 func (m *model) appendRecords(t *rapid.T, appenders int) {
 	var pending []ledger.Pending
 	var added []ledger.Usage
-	settled := &settling{}
+	var settled []*settling
 	for range appenders {
 		var records []ledger.Usage
 		var settlers []ledger.Settler
-		for range rapid.IntRange(1, 5).Draw(t, "records") {
+		own := &settling{make([]int, rapid.IntRange(1, 5).Draw(t, "records"))}
+		for i := range own.times {
 			u := m.drawRecord(t)
-			settlers = append(settlers, settlerOf{settled, len(settled.times)})
-			settled.times = append(settled.times, 0)
+			settlers = append(settlers, settlerOf{own, i})
 			records = append(records, u)
 		}
+		settled = append(settled, own)
 		pending = append(pending, m.l.Append(m.now, records, settlers))
 		added = append(added, records...)
 	}
@@ -105,9 +106,11 @@ func (m *model) appendRecords(t *rapid.T, appenders int) {
 			t.Fatal(err)
 		}
 	}
-	for i, n := range settled.times {
-		if n != 1 {
-			t.Fatalf("record %d of %d was settled %d times", i, len(added), n)
+	for _, own := range settled {
+		for i, n := range own.times {
+			if n != 1 {
+				t.Fatalf("record %d of %d was settled %d times", i, len(own.times), n)
+			}
 		}
 	}
 	m.tick(t)
