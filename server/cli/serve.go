@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -67,6 +69,11 @@ func (a *app) serveConfig(listen string) (*config.Config, error) {
 	return c, nil
 }
 
+// collectHeadroom is memory that is never touched and so takes none: the
+// garbage collector, which would run every few megabytes on a heap as small as
+// this, runs when that much more has been allocated.
+const collectHeadroom = 32 << 20
+
 // serve runs the appliance until ctx ends. started is called once it answers;
 // its error ends the appliance.
 func (a *app) serve(ctx context.Context, o server.Options, started func(ctx context.Context, client *api.Client, url string) error) error {
@@ -77,6 +84,9 @@ func (a *app) serve(ctx context.Context, o server.Options, started func(ctx cont
 	if err != nil {
 		return err
 	}
+	headroom := make([]byte, collectHeadroom)
+	defer runtime.KeepAlive(headroom)
+	debug.FreeOSMemory() // what opening the ledger needed is not needed any more
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 	ended := make(chan error, 1)
