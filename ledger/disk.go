@@ -52,11 +52,17 @@ func (d *disk) room(used int64) error {
 	}
 	const keepSize = 1 // FALLOC_FL_KEEP_SIZE: bbolt sets the size itself
 	want := used + ahead
-	err := syscall.Fallocate(int(d.file.Fd()), keepSize, d.allocated, want-d.allocated)
+	var err error
+	for {
+		err = syscall.Fallocate(int(d.file.Fd()), keepSize, d.allocated, want-d.allocated)
+		if !errors.Is(err, syscall.EINTR) { // the runtime sends signals
+			break
+		}
+	}
 	switch {
 	case errors.Is(err, syscall.EOPNOTSUPP) || errors.Is(err, syscall.ENOSYS):
 		// A file system that cannot allocate ahead: minFree has to do.
-	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
+	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG):
 		return fmt.Errorf("%w: no room to allocate %d MiB for the ledger", ErrLowDisk, want>>20)
 	case err != nil:
 		return fmt.Errorf("allocate ledger: %w", err)

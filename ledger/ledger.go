@@ -95,6 +95,14 @@ func (l *Ledger) failed() bool {
 	}
 }
 
+// ended is why the writer has stopped.
+func (l *Ledger) ended() error {
+	if l.failed() {
+		return ErrUnavailable
+	}
+	return ErrClosed
+}
+
 // fail ends all writing after an error whose outcome on disk is unknown. The
 // marker makes the next open rewrite the file before it trusts it.
 func (l *Ledger) fail(cause error) error {
@@ -173,7 +181,7 @@ func (l *Ledger) Checkpoint(ctx context.Context) error {
 	select {
 	case l.askCheckpoint <- done:
 	case <-l.stopped:
-		return ErrClosed
+		return l.ended()
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -13,9 +13,12 @@ import (
 // roles are what this binary does when a test starts it as another process:
 // something that is killed, watched or made to fail.
 var roles = map[string]func(args []string) error{
-	"appender":   appender,
-	"busy":       busy,
-	"checkpoint": checkpointProcess,
+	"appender":      appender,
+	"busy":          busy,
+	"checkpoint":    checkpointProcess,
+	"patient":       patient,
+	"unlucky":       unlucky,
+	"unlucky again": unluckyAgain,
 }
 
 // long makes tests of crashes try all that they can think of, instead of some.

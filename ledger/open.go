@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -104,11 +105,12 @@ func openFile(path string, readOnly bool) (db *bolt.DB, err error) {
 		InitialMmapSize: mapSize, // address space only: a remap would wait for all readers
 		NoStatistics:    true,
 	})
+	var errno syscall.Errno
 	switch {
 	case errors.Is(err, berrors.ErrTimeout):
 		return nil, fmt.Errorf("open ledger %s: %w", path, ErrInUse)
-	case errors.Is(err, os.ErrPermission), errors.Is(err, os.ErrNotExist):
-		return nil, fmt.Errorf("open ledger: %w", err)
+	case errors.As(err, &errno): // the system's refusal says nothing about the file
+		return nil, fmt.Errorf("open ledger %s: %w", path, err)
 	case err != nil:
 		return nil, fmt.Errorf("open ledger %s: %w: %w", path, ErrCorrupt, err)
 	}

@@ -56,11 +56,19 @@ func (l *Ledger) Verify(ctx context.Context, c Checks, progress func(done, total
 		}
 		select {
 		case l.askView <- show:
-			<-shown
 		case <-l.stopped:
-			return ErrClosed
+			return l.ended()
 		case <-ctx.Done():
 			return ctx.Err()
+		}
+		select {
+		case <-shown:
+		case <-l.stopped: // which it may have done without showing
+			select {
+			case <-shown:
+			default:
+				return l.ended()
+			}
 		}
 		if err != nil {
 			return err

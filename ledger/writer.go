@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -119,9 +120,9 @@ func (w *writer) stop() {
 			break
 		}
 	}
-	w.tellAsked(ErrClosed)
+	w.tellAsked(w.l.ended())
 	if w.checkpoint != nil {
-		w.checkpoint.tell(ErrClosed)
+		w.checkpoint.tell(w.l.ended())
 	}
 }
 
@@ -145,6 +146,9 @@ func (w *writer) commit(b *batch) error {
 		return ErrUnavailable
 	}
 	if err := w.disk.room(w.used); err != nil {
+		if !errors.Is(err, ErrLowDisk) {
+			return w.l.fail(err)
+		}
 		w.l.low.Store(true)
 		return err
 	}
