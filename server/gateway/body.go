@@ -14,7 +14,8 @@ import (
 // upload passes the request's body on as it comes, and bounds it.
 type upload struct {
 	io.ReadCloser
-	left int64 // of the largest body
+	left    int64 // of the largest body
+	trailer http.Header
 	// Shared: the transport reads in a goroutine of its own.
 	n      atomic.Int64
 	failed atomic.Bool // the client broke off
@@ -41,7 +42,10 @@ func (u *upload) Read(p []byte) (int, error) {
 		u.over.Store(true)
 		return 0, errBodyTooLarge
 	}
-	if err != nil && err != io.EOF {
+	switch {
+	case err == io.EOF:
+		dropPrivate(u.trailer) // it is there now, and is sent next
+	case err != nil:
 		u.failed.Store(true)
 	}
 	return n, err

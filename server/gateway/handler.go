@@ -20,11 +20,21 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case preflight != nil:
 		rt = preflight
+	case r.URL.Path == "*": // of the server as a whole, which net/http answers itself where that means anything
+		g.refuse(w, "", admission.NewRefusal(admission.NoRoute, "A path begins with a slash."))
+		return
 	case elsewhere != nil:
 		elsewhere.ServeHTTP(w, r)
 		return
 	case rt == nil || r.Method == http.MethodConnect: // no tunnels
 		g.refuse(w, "", admission.NewRefusal(admission.NoRoute, "No route of this API fits "+r.Method+" on this path."))
+		return
+	}
+	if routing.ambiguous(r, rt) {
+		g.refuse(w, rt.Pattern, &admission.Refusal{
+			Status: http.StatusBadRequest, Code: "ambiguous_path", Title: "Ambiguous path", NoRetry: true,
+			Detail: "The path means another one once it is decoded. Send it without encoded slashes and dots.",
+		})
 		return
 	}
 	if !g.enter() {
@@ -40,7 +50,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{g: g, route: rt, client: r.Context(), method: r.Method, start: g.Elapsed(), preflight: preflight != nil}
 	c.Context, c.cancel = context.WithCancel(g.base)
 	c.w.ResponseWriter, c.w.patience = w, g.Patience
-	c.upload.ReadCloser, c.upload.left = r.Body, g.MaxBody
+	c.upload.ReadCloser, c.upload.left, c.upload.trailer = r.Body, g.MaxBody, r.Trailer
 	defer func() {
 		c.end()
 		if c.w.replaced {

@@ -40,19 +40,14 @@ func (g *Gateway) rewrite(p *httputil.ProxyRequest) {
 	out.URL.RawQuery = p.In.URL.RawQuery // as it came: it is not ours to clean
 	p.SetURL(c.route.upstream.URL)
 	out.Trailer = p.In.Trailer // filled in when the body has been read
+	dropPrivate(out.Trailer)   // of what is announced, or there already
 	if c.spool.from != nil && p.In.ContentLength != 0 {
 		delete(h, "Expect") // the client's wait is over
 		out.Body = c.spool.open()
 		out.GetBody = func() (io.ReadCloser, error) { return c.spool.open(), nil }
 	}
 
-	delete(h, "Authorization")
-	delete(h, "X-Api-Key")
-	for name := range h {
-		if isOwn(name) {
-			delete(h, name)
-		}
-	}
+	dropPrivate(h)
 	c.tellOrigin(p.In, h)
 	if c.route.measure.answer != nil && !c.preflight {
 		delete(h, "Range")
@@ -113,6 +108,18 @@ func (c *call) tellOrigin(in *http.Request, h http.Header) {
 	}
 	c.set(h, 1, forwardedHost, host)
 	c.set(h, 2, forwardedProto, proto)
+}
+
+// dropPrivate takes out what is between the client and the gateway: the key, and
+// what only the gateway may say.
+func dropPrivate(h http.Header) {
+	delete(h, "Authorization")
+	delete(h, "X-Api-Key")
+	for name := range h {
+		if isOwn(name) {
+			delete(h, name)
+		}
+	}
 }
 
 // isOwn tells whether a header is one that only the gateway may set. Servers of
