@@ -13,11 +13,12 @@ import (
 // Reserved lists tollgate's own paths. They and what is below them win over
 // every route, and no route may equal one or lie inside it. The root page is
 // tollgate's too, as "/{$}".
-func Reserved() []string {
-	return []string{
-		"/v1/billing", "/v1/usage", "/v1/keys", "/v1/signup", "/v1/check", "/v1/track", "/v1/authorize",
-		"/api/v1/events", "/api/v1/meters", "/api/v1/customers", "/api/v1/subjects", "/webhooks/stripe", "/dashboard", "/invoices", "/healthz", "/readyz", "/openapi.json",
-	}
+func Reserved() []string { return slices.Clone(reserved[:]) }
+
+var reserved = [...]string{
+	"/v1/billing", "/v1/usage", "/v1/keys", "/v1/signup", "/v1/check", "/v1/track", "/v1/authorize",
+	"/api/v1/events", "/api/v1/meters", "/api/v1/customers", "/api/v1/subjects", "/webhooks/stripe",
+	"/dashboard", "/invoices", "/healthz", "/readyz", "/openapi.json",
 }
 
 func (r *reading) upstreams() {
@@ -308,7 +309,7 @@ func clean(pattern string) bool {
 
 // ReservedBy is the path of tollgate's own that a path equals or lies in, or "".
 func ReservedBy(where string) string {
-	for _, own := range Reserved() {
+	for _, own := range reserved {
 		if rest, ok := strings.CutPrefix(where, own); ok && (rest == "" || rest[0] == '/') {
 			return own
 		}
