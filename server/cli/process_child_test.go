@@ -180,17 +180,25 @@ func (c *child) kill() {
 // stop ends the child as systemd does, and waits for its end in order.
 func (c *child) stop() {
 	c.t.Helper()
+	if err := c.end(); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// end is stop for a goroutine that is not the test's own.
+func (c *child) end() error {
 	c.client.Close()
 	if err := c.process.Signal(syscall.SIGTERM); err != nil {
-		c.t.Fatalf("SIGTERM: %v", err)
+		return fmt.Errorf("SIGTERM: %w", err)
 	}
 	select {
 	case <-c.ended:
 		if c.err != nil {
-			c.t.Fatalf("after SIGTERM: %v\n%s", c.err, tail(c.log(), 20))
+			return fmt.Errorf("after SIGTERM: %w\n%s", c.err, tail(c.log(), 20))
 		}
+		return nil
 	case <-time.After(patience):
-		c.t.Fatalf("still running %v after SIGTERM\n%s", patience, tail(c.log(), 20))
+		return fmt.Errorf("still running %v after SIGTERM\n%s", patience, tail(c.log(), 20))
 	}
 }
 
