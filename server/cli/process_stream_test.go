@@ -176,6 +176,14 @@ func newBulk(t *testing.T) *bulk {
 		_, _ = io.WriteString(w, "data: {\"delta\":\"one\"}\n\n")
 		w.(http.Flusher).Flush()
 		<-b.release // the client has left
+		// That is only noticed by who writes to it, and after its kernel has answered.
+		step := time.NewTicker(5 * time.Millisecond)
+		defer step.Stop()
+		for range 100 {
+			<-step.C
+			_, _ = io.WriteString(w, "data: {\"delta\":\"more\"}\n\n")
+			w.(http.Flusher).Flush()
+		}
 		_, _ = io.WriteString(w, "data: {\"usage\":{\"total_tokens\":777}}\n\ndata: [DONE]\n\n")
 	})
 	b.Server = httptest.NewServer(mux)
