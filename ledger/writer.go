@@ -128,6 +128,7 @@ func (w *writer) stop() {
 
 // step commits one batch and one slice of the running checkpoint.
 func (w *writer) step() (closed bool) {
+	w.l.queue.gather()
 	b, closed := w.l.queue.take()
 	w.maybeCheckpoint()
 	if len(b.items) == 0 && w.checkpoint == nil {
