@@ -133,5 +133,8 @@ func otherFold(path string) (bool, error) {
 		other = cmp.Or(mark.Fold, foldVersion) != foldVersion
 		return err
 	})
+	if err != nil {
+		err = fmt.Errorf("open ledger %s: %w", path, err)
+	}
 	return other, errors.Join(err, db.Close())
 }

@@ -77,6 +77,7 @@ type Ledger struct {
 	breakOnce  sync.Once
 	changing   sync.Mutex // one change of users, keys or versions at a time
 	closing    sync.Once
+	stuck      bool // set by the writer: the file cannot be closed any more
 }
 
 // Path is the path of the file.
@@ -201,7 +202,10 @@ func (l *Ledger) Close() error {
 	l.closing.Do(func() {
 		l.queue.close(ErrClosed)
 		<-l.stopped
-		err = errors.Join(l.db.Close(), l.disk.close())
+		if !l.stuck {
+			err = l.db.Close()
+		}
+		err = errors.Join(err, l.disk.close())
 	})
 	return err
 }
@@ -216,7 +220,10 @@ func guard(f func() error) (err error) {
 	before := debug.SetPanicOnFault(true)
 	defer debug.SetPanicOnFault(before)
 	defer recoverDamage(&err)
-	return f()
+	if err = f(); errors.Is(err, errMalformed) && !errors.Is(err, ErrCorrupt) {
+		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return err
 }
 
 func recoverDamage(err *error) {

@@ -44,8 +44,12 @@ func addRoute(t testing.TB, l *ledger.Ledger) *ledger.Version {
 }
 
 func call(user ledger.UserID, key ledger.KeyID, route ledger.VersionID, at time.Time, documents int64) ledger.Usage {
+	plan := ledger.VersionID(2)
+	if user == 0 {
+		plan = 0
+	}
 	return ledger.Usage{
-		Time: at, Counter: uint32(at.UnixNano()) & 0xffffff, User: user, Key: key, Route: route, Plan: 2, Method: "POST", Status: 200, Billed: true,
+		Time: at, Counter: uint32(at.UnixNano()) & 0xffffff, User: user, Key: key, Route: route, Plan: plan, Method: "POST", Status: 200, Billed: true,
 		Quantities: ledger.Quantities{Documents: documents, Tokens: 10 * documents},
 		Cost:       ledger.Amount(documents) * ledger.Unit / 100, Duration: 12500 * time.Microsecond,
 	}

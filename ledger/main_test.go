@@ -16,6 +16,7 @@ var roles = map[string]func(args []string) error{
 	"appender":      appender,
 	"busy":          busy,
 	"checkpoint":    checkpointProcess,
+	"opener":        opener,
 	"patient":       patient,
 	"unlucky":       unlucky,
 	"unlucky again": unluckyAgain,

@@ -97,16 +97,29 @@ func openFile(path string, readOnly bool) (db *bolt.DB, err error) {
 			return nil, fmt.Errorf("open ledger %s: %w", path, err)
 		}
 	}
-	defer recoverDamage(&err)
-	db, err = bolt.Open(path, 0o600, &bolt.Options{
-		Timeout:         time.Second,
-		ReadOnly:        readOnly,
-		FreelistType:    bolt.FreelistMapType,
-		InitialMmapSize: mapSize, // address space only: a remap would wait for all readers
-		NoStatistics:    true,
+	var file *os.File
+	err = guard(func() (err error) {
+		db, err = bolt.Open(path, 0o600, &bolt.Options{
+			Timeout:         time.Second,
+			ReadOnly:        readOnly,
+			FreelistType:    bolt.FreelistMapType,
+			InitialMmapSize: mapSize, // address space only: a remap would wait for all readers
+			NoStatistics:    true,
+			OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
+				var err error
+				file, err = os.OpenFile(name, flag, mode)
+				return file, err
+			},
+		})
+		return err
 	})
+	if errors.Is(err, ErrCorrupt) {
+		_ = file.Close() // bbolt had no chance to; the lock would stay
+	}
 	var errno syscall.Errno
 	switch {
+	case errors.Is(err, ErrCorrupt):
+		return nil, fmt.Errorf("open ledger %s: %w", path, err)
 	case errors.Is(err, berrors.ErrTimeout):
 		return nil, fmt.Errorf("open ledger %s: %w", path, ErrInUse)
 	case errors.As(err, &errno): // the system's refusal says nothing about the file
@@ -137,38 +150,47 @@ func precheck(path string) error {
 	if info.Size() == 0 {
 		return os.ErrNotExist // a crash while it was created
 	}
-	head := make([]byte, 1<<17)
+	head := make([]byte, maxHead)
 	n, err := io.ReadFull(f, head)
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return err
 	}
-	head = head[:n]
-	pages, ok := claimedPages(head)
+	m, ok := newestMeta(head[:n])
 	if !ok {
 		return fmt.Errorf("%w: no valid header", ErrCorrupt)
 	}
-	if info.Size() < pages {
-		return fmt.Errorf("%w: it is cut off: %d of %d bytes", ErrCorrupt, info.Size(), pages)
+	if info.Size() < m.end() {
+		return fmt.Errorf("%w: it is cut off: %d of %d bytes", ErrCorrupt, info.Size(), m.end())
 	}
 	return nil
 }
 
-// claimedPages is how many bytes the newer valid meta page says are in use. The
-// layout is bbolt's: a page header of 16 bytes, then magic, version, page size,
-// flags (4 bytes each), root bucket (16), freelist, high-water mark,
-// transaction, checksum (8 each).
-func claimedPages(head []byte) (int64, bool) {
+// maxHead is where the second meta page of any file ends.
+const maxHead = 1 << 17
+
+// meta is what a meta page says.
+type meta struct {
+	pageSize       int
+	root, freelist uint64 // pages
+	high           uint64 // pages from here on are not in use
+	transaction    uint64
+}
+
+// end is how many bytes are in use.
+func (m meta) end() int64 { return int64(m.high) * int64(m.pageSize) }
+
+// newestMeta reads the newer valid meta page. The layout is bbolt's: a page
+// header of 16 bytes, then magic, version, page size, flags (4 bytes each),
+// root bucket (16), freelist, high-water mark, transaction, checksum (8 each).
+func newestMeta(head []byte) (newest meta, found bool) {
 	const magic, version = 0xED0CDAED, 2
-	var size int64
-	var newest uint64
-	found := false
 	for offset := 0; offset+80 <= len(head); {
-		meta := head[offset+16:]
+		b := head[offset+16:]
 		le := binary.LittleEndian
-		pageSize := int(le.Uint32(meta[8:]))
-		if le.Uint32(meta) == magic && le.Uint32(meta[4:]) == version && le.Uint64(meta[56:]) == fnv1a(meta[:56]) {
-			if txid := le.Uint64(meta[48:]); !found || txid >= newest {
-				found, newest, size = true, txid, int64(le.Uint64(meta[40:]))*int64(pageSize)
+		pageSize := int(le.Uint32(b[8:]))
+		if le.Uint32(b) == magic && le.Uint32(b[4:]) == version && le.Uint64(b[56:]) == fnv1a(b[:56]) {
+			if transaction := le.Uint64(b[48:]); !found || transaction >= newest.transaction {
+				found, newest = true, meta{pageSize, le.Uint64(b[16:]), le.Uint64(b[32:]), le.Uint64(b[40:]), transaction}
 			}
 		}
 		if offset > 0 {
@@ -179,7 +201,7 @@ func claimedPages(head []byte) (int64, bool) {
 			offset = pageSize
 		}
 	}
-	return size, found
+	return newest, found
 }
 
 func fnv1a(b []byte) uint64 {

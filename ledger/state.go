@@ -127,6 +127,19 @@ func (s *state) account(id UserID) *Account {
 	return s.accounts[id]
 }
 
+// hasUserAndRoute refuses what a record cannot be of.
+func (s *state) hasUserAndRoute(user UserID, route VersionID) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if int(user) >= len(s.accounts) {
+		return fmt.Errorf("%w: no user %d", errRecord, user)
+	}
+	if int(route) >= len(s.versions) || s.versions[route] == nil || s.versions[route].Kind != RouteVersion {
+		return fmt.Errorf("%w: no route version %d", errRecord, route)
+	}
+	return nil
+}
+
 // skip keeps apply from counting entries up to seq for users up to one:
 // rows of an unfinished checkpoint have them already. The zero value skips nothing.
 type skip struct {

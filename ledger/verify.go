@@ -85,6 +85,12 @@ func VerifyFile(ctx context.Context, path string, c Checks, progress func(done, 
 	if err != nil {
 		return Report{}, fmt.Errorf("verify: %w", err)
 	}
+	if err := checkPages(path); errors.Is(err, ErrCorrupt) {
+		// To go on would be to follow pages that lead anywhere.
+		return Report{Problems: []string{err.Error()}}, src.Close()
+	} else if err != nil {
+		return Report{}, errors.Join(fmt.Errorf("verify %s: %w", path, err), src.Close())
+	}
 	v := &verifier{checks: c, src: src}
 	var mark checkpointRow
 	err = view(src, func(tx *bolt.Tx) (err error) {

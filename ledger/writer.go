@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"time"
 	"unicode/utf8"
@@ -47,6 +48,7 @@ const (
 // run takes batches until the queue is closed, then checkpoints and returns.
 func (w *writer) run() {
 	defer close(w.l.stopped)
+	debug.SetPanicOnFault(true) // a page that the file no longer has is no reason to die: see commit
 	for {
 		select {
 		case <-w.l.queue.wake:
@@ -142,7 +144,7 @@ func (w *writer) step() (closed bool) {
 
 // commit makes a batch durable and folds it. After an error of the commit
 // itself the outcome is unknown and the ledger has failed.
-func (w *writer) commit(b *batch) error {
+func (w *writer) commit(b *batch) (err error) {
 	if w.l.failed() {
 		return ErrUnavailable
 	}
@@ -154,8 +156,15 @@ func (w *writer) commit(b *batch) error {
 		return err
 	}
 	w.l.low.Store(false)
-	tx, err := w.l.db.Begin(true)
-	if err != nil {
+	var tx *bolt.Tx
+	defer func() {
+		if r := recover(); r != nil { // bbolt met a damaged page
+			err = w.l.fail(fmt.Errorf("%w: %v", ErrCorrupt, r))
+			// Without an end of tx the file cannot be closed.
+			w.l.stuck = tx != nil && guard(tx.Rollback) != nil
+		}
+	}()
+	if tx, err = w.l.db.Begin(true); err != nil {
 		return w.l.fail(fmt.Errorf("begin commit: %w", err))
 	}
 	w.used = tx.Size()
