@@ -209,7 +209,7 @@ type measured struct {
 
 	ready      time.Duration // from its start until it serves
 	atStart    int64         // RssAnon in bytes: just ready,
-	idle, load int64         // the most when left alone, and at 64 clients
+	idle, load int64         // left alone, and the most at 64 clients
 
 	usage, history, records, top, calls, cpu []float64 // of each round; microseconds, or calls a second
 }
@@ -353,18 +353,11 @@ func TestCostDoesNotGrow(t *testing.T) {
 		both[i] = &measured{child: c, t: t, ready: time.Since(began), http: newTestClient(), keys: keys, atStart: c.memory("RssAnon")}
 		t.Cleanup(both[i].http.CloseIdleConnections)
 	}
-	settleBoth := func() (idle [2]float64) {
-		var all sync.WaitGroup
-		for i, m := range both {
-			all.Go(func() {
-				m.idle = max(m.idle, m.settle())
-				idle[i] = float64(m.idle) / mega
-			})
-		}
-		all.Wait()
-		return idle
+	var settling sync.WaitGroup
+	for _, m := range both {
+		settling.Go(func() { m.idle = m.settle() })
 	}
-	idle := settleBoth()
+	settling.Wait()
 	calls := min(*growthScale/200, 20_000)
 	for _, m := range both {
 		m.round(calls / 4) // connections, caches, the first of everything
@@ -389,10 +382,8 @@ func TestCostDoesNotGrow(t *testing.T) {
 	figure("calls at 64 connections", median(small.calls), median(large.calls), "calls/s")
 	figure("processor time of a call", median(small.cpu), median(large.cpu), "us")
 	figure("memory when ready", float64(small.atStart)/mega, float64(large.atStart)/mega, "MB")
-	figure("memory idle", idle[0], idle[1], "MB")
+	figure("memory idle", float64(small.idle)/mega, float64(large.idle)/mega, "MB")
 	figure("memory at 64 clients", float64(small.load)/mega, float64(large.load)/mega, "MB")
-	idle = settleBoth()
-	figure("memory idle, after that", idle[0], idle[1], "MB")
 	for _, m := range both {
 		if m.idle > idleMemory {
 			t.Errorf("idle it takes %d bytes of memory, at most %d are allowed", m.idle, idleMemory)
