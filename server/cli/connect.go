@@ -1,8 +1,16 @@
 package cli
 
-import "tollgate/server/api"
+import (
+	"os"
 
-const defaultSocket = "tollgate.sock"
+	"tollgate/server/api"
+)
+
+const (
+	defaultSocket = "tollgate.sock"
+	// serviceSocket is where tollgate listens as a service.
+	serviceSocket = "/run/tollgate/tollgate.sock"
+)
 
 // client is for the running server. The caller closes it.
 func (a *app) client() (*api.Client, error) {
@@ -22,6 +30,9 @@ func (a *app) socketPath() (string, error) {
 		return path, nil
 	}
 	if a.configFile == "" {
+		if !exists(defaultSocket) && exists(serviceSocket) {
+			return serviceSocket, nil
+		}
 		return defaultSocket, nil
 	}
 	c, err := a.loadConfig(a.configFile)
@@ -39,4 +50,9 @@ func (a *app) asking(do func(c *api.Client) error) error {
 	}
 	defer c.Close()
 	return do(c)
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }

@@ -167,6 +167,11 @@ func TestRelativePaths(t *testing.T) {
 			}
 		})
 	}
+	c := parse(t, "[ledger]\nsnapshot_dir = \"/b\"", env("STATE_DIRECTORY", "/var/lib/tollgate:/other"))
+	got := []string{c.Ledger.Path, c.Server.Socket, c.Ledger.SnapshotDir}
+	if diff := cmp.Diff([]string{"/var/lib/tollgate/tollgate.db", "/var/lib/tollgate/tollgate.sock", "/b"}, got); diff != "" {
+		t.Errorf("as a service (-want +got):\n%s", diff)
+	}
 }
 
 func TestPublicURLFollowsListen(t *testing.T) {

@@ -27,7 +27,9 @@
 //     from systemd credentials. One that stands in the file is an error, and
 //     that error does not repeat it. A [Secret] does not print.
 //   - Money is [ledger.Amount], from decimal strings. No float touches it.
-//   - Relative paths in a file are relative to the folder that the file is in.
+//   - Relative paths in a file are relative to the folder that the file is in;
+//     those of what tollgate makes (ledger, socket, snapshots) to the state
+//     folder where the service manager gives one.
 //   - The package has no state of its own; a Config is not changed by it after
 //     it was returned.
 package config

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net"
@@ -91,10 +92,19 @@ func (c *Config) withSecrets(getenv func(string) string) (*Config, error) {
 	return c, nil
 }
 
-// path resolves a path of the file.
-func (r *reading) path(p *string) {
+// path resolves a path of something that an operator has made.
+func (r *reading) path(p *string) { resolve(p, r.folder) }
+
+// statePath resolves a path of something that tollgate makes. A service's state
+// folder, as systemd names it, is for that; the configuration's is read-only there.
+func (r *reading) statePath(p *string) {
+	folder, _, _ := strings.Cut(r.getenv("STATE_DIRECTORY"), ":")
+	resolve(p, cmp.Or(folder, r.folder))
+}
+
+func resolve(p *string, folder string) {
 	if *p != "" && !filepath.IsAbs(*p) {
-		*p = filepath.Join(r.folder, *p)
+		*p = filepath.Join(folder, *p)
 	}
 }
 
@@ -115,7 +125,7 @@ func (r *reading) server() {
 		s.PublicURL = strings.TrimRight(s.PublicURL, "/")
 		r.webAddress(at("public_url"), s.PublicURL)
 	}
-	r.path(&s.Socket)
+	r.statePath(&s.Socket)
 	if len(s.Socket) > maxSocket {
 		r.wrong(at("socket"), "is too long: a unix socket's path has at most %d bytes", maxSocket)
 	}
@@ -146,8 +156,8 @@ func (r *reading) ledger() {
 	if l.Path == "" {
 		r.wrong(r.root.get("ledger", "path"), "must not be empty")
 	}
-	r.path(&l.Path)
-	r.path(&l.SnapshotDir)
+	r.statePath(&l.Path)
+	r.statePath(&l.SnapshotDir)
 }
 
 func (r *reading) billing() {
