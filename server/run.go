@@ -106,6 +106,7 @@ func (s *Server) care(ctx context.Context) {
 	look := time.NewTicker(5 * time.Second)
 	defer look.Stop()
 	var seen, saved uint64
+	var refusing bool
 	since := time.Now()
 	for {
 		select {
@@ -114,8 +115,12 @@ func (s *Server) care(ctx context.Context) {
 		case <-look.C:
 		}
 		s.gateway.CloseUpgraded(s.clock.Now()) // keys expire
-		if err := s.ledger.CheckDisk(); err != nil {
-			s.log.Warn("calls are refused", "error", err)
+		err := s.ledger.CheckDisk()
+		if (err != nil) != refusing {
+			refusing = err != nil
+			s.log.Warn("whether calls are served has changed", "refused", refusing, "error", err)
+		}
+		if err != nil {
 			continue
 		}
 		status, err := s.ledger.Status()
