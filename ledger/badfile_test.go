@@ -180,7 +180,7 @@ func TestFlippedBits(t *testing.T) {
 	path := filepath.Join(dir, "flipped.db")
 	each := 4
 	if *long {
-		each = 200
+		each = 100
 	}
 	r := rand.New(rand.NewPCG(2, uint64(time.Now().UnixNano())))
 	found, flips := 0, 0

@@ -337,6 +337,9 @@ func (s *state) readRegistry(text []byte) error {
 	if err := json.Unmarshal(text, &r); err != nil {
 		return fmt.Errorf("registry: %w", err)
 	}
+	if len(r.Zones) == 0 {
+		return fmt.Errorf("registry: %w: no time zone", errMalformed)
+	}
 	s.identity, s.epochs, s.clock = r.Identity, r.Epochs, r.Clock
 	for _, z := range r.Zones {
 		if err := s.addZone(z); err != nil {
@@ -355,7 +358,12 @@ func (s *state) readRegistry(text []byte) error {
 	}
 	s.table.Store(table)
 	for _, v := range r.Versions {
-		s.addVersion(*v)
+		if v == nil {
+			return fmt.Errorf("registry: %w: no version", errMalformed)
+		}
+		if err := s.addVersion(*v); err != nil {
+			return fmt.Errorf("registry: %w", err)
+		}
 	}
 	for _, seq := range r.Corrected {
 		s.corrected[seq] = struct{}{}

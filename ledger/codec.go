@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -325,7 +326,8 @@ func decodeEntry(b []byte, last int64, e *entry, name func(uint32) string) error
 	e.method = r.id()
 	u.Method = name(e.method)
 	u.Status = int(r.varint()) + statusBase
-	u.Duration = time.Duration(r.count()) * durationUnit
+	duration := r.count()
+	u.Duration = time.Duration(duration) * durationUnit
 	u.Documents = r.count()
 	u.Tokens = r.count()
 	u.Cost = r.amount()
@@ -343,7 +345,7 @@ func decodeEntry(b []byte, last int64, e *entry, name func(uint32) string) error
 		copy(u.Remember.ID[:], r.bytes(16))
 		copy(u.Remember.Request[:], r.bytes(8))
 	}
-	if r.bad || len(r.b) != 0 || u.Outcome >= outcomes || u.Duration < 0 {
+	if r.bad || len(r.b) != 0 || u.Outcome >= outcomes || duration > int64(math.MaxInt64/durationUnit) {
 		return errMalformed
 	}
 	return nil

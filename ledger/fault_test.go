@@ -42,9 +42,10 @@ func TestFaults(t *testing.T) {
 			if *long {
 				step = 4
 			}
+			parent := scratch(t)
 			hit := true
 			for n := int(time.Now().UnixNano() % int64(step)); hit; n += step {
-				dir := filepath.Join(scratch(t), fmt.Sprint(n))
+				dir := filepath.Join(parent, fmt.Sprint(n))
 				if err := os.Mkdir(dir, 0o700); err != nil {
 					t.Fatal(err)
 				}
@@ -57,7 +58,7 @@ func TestFaults(t *testing.T) {
 					// The process that mends the file may fail as well.
 					runFaulty(t, "unlucky again", dir, f, n%29)
 				}
-				if err := checkAfterFault(dir, s); err != nil {
+				if err := errors.Join(checkAfterFault(dir, s), os.RemoveAll(dir)); err != nil {
 					t.Fatalf("call %d %s: %v", n, f.name, err)
 				}
 			}

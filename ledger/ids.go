@@ -295,3 +295,57 @@ func putRun(b *bolt.Bucket, run []byte, ids []remembered, newest int64) error {
 	}
 	return flush()
 }
+
+// sameIDs proves that remembered ids are those of the entries that they lead
+// to, and that each run is whole.
+func (v *verifier) sameIDs(tx *bolt.Tx, n names) error {
+	b := tx.Bucket(bucketIDs)
+	var filter, run []byte
+	left := int64(0)
+	check := func(k, value []byte) error {
+		ids, err := decodeChunk(k, value)
+		if err != nil {
+			return err
+		}
+		for i, id := range ids {
+			var e entry
+			p, err := seekEntry(tx, id.seq)
+			if err == nil {
+				_, err = p.read(&e, n.name)
+			}
+			if err != nil || e.body != nil || idHash(e.usage.Remember.ID) != id.hash || e.usage.Remember == (Remembered{}) {
+				v.problem("remembered id %x is not that of entry %d", id.hash, id.seq)
+			}
+			if !bloomHas(filter, id.hash) || i > 0 && ids[i-1].hash > id.hash || i == 0 && !bytes.Equal(k, chunkKey(run, id.hash)) {
+				v.problem("remembered id %x cannot be found", id.hash)
+			}
+		}
+		left -= int64(len(ids))
+		return nil
+	}
+	c := b.Cursor()
+	for k, value := c.First(); k != nil && k[0] != idChunk; k, value = c.Next() {
+		r := reader{b: value}
+		newest, count := r.count(), r.count()
+		if r.bad || len(k) != 5 || k[0] != idFilter || newest == 0 {
+			return fmt.Errorf("%w: filter of remembered ids %x", ErrCorrupt, k)
+		}
+		filter, run, left = r.b, k[1:], count
+		prefix := chunkKey(run, 0)[:5]
+		chunks := b.Cursor()
+		for k, value := chunks.Seek(prefix); bytes.HasPrefix(k, prefix); k, value = chunks.Next() {
+			if err := check(k, value); err != nil {
+				return err
+			}
+		}
+		if left != 0 {
+			v.problem("remembered ids %x: %d are missing", run, left)
+		}
+	}
+	for k, _ := c.Seek([]byte{idChunk}); k != nil; k, _ = c.Next() {
+		if len(k) != 13 || k[0] != idChunk || b.Get(append([]byte{idFilter}, k[1:5]...)) == nil {
+			v.problem("remembered ids %x are of no run", k)
+		}
+	}
+	return nil
+}

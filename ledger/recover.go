@@ -172,19 +172,19 @@ func (s *state) load(tx *bolt.Tx) error {
 }
 
 func (s *state) loadUser(row userRow) error {
-	if row.User == nil || row.User.ID == 0 || row.User.ID > maxID {
-		return fmt.Errorf("user row without a user: %w", errMalformed)
+	if row.User == nil || int(row.User.ID) != len(s.accounts) {
+		return fmt.Errorf("row of no user that follows user %d: %w", len(s.accounts)-1, errMalformed)
 	}
 	a := &Account{id: row.User.ID}
 	a.user.Store(row.User)
-	for len(s.accounts) <= int(a.id) {
-		s.accounts = append(s.accounts, nil)
-	}
-	s.accounts[a.id] = a
+	s.accounts = append(s.accounts, a)
 	for _, k := range row.Keys {
+		if k == nil || k.ID == 0 || k.ID > maxID || k.Index < 0 || k.Index >= int(k.ID) || k.Counts < 0 || k.Counts > k.Index {
+			return fmt.Errorf("keys of user %d: %w", a.id, errMalformed)
+		}
 		hash, err := hashFromHex(k.HashHex)
-		if err != nil || k.ID == 0 || k.ID > maxID {
-			return fmt.Errorf("key %d of user %d: %w", k.ID, a.id, errMalformed)
+		if err != nil {
+			return fmt.Errorf("key %d of user %d: %w: %w", k.ID, a.id, errMalformed, err)
 		}
 		k.Hash = hash
 		for len(s.keys) <= int(k.ID) {

@@ -43,7 +43,7 @@ func (id RequestID) AppendText(b []byte) []byte {
 // ParseRequestID reads what String wrote.
 func ParseRequestID(s string) (RequestID, error) {
 	if len(s) == len(requestPrefix)+15 && s[:len(requestPrefix)] == requestPrefix {
-		if raw, err := requestEncoding.DecodeString(s[len(requestPrefix):]); err == nil {
+		if raw, err := requestEncoding.DecodeString(s[len(requestPrefix):]); err == nil && len(raw) == 9 { // line breaks are skipped
 			var milli int64
 			for _, b := range raw[:6] {
 				milli = milli<<8 | int64(b)

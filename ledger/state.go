@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -131,10 +130,10 @@ func (s *state) account(id UserID) *Account {
 func (s *state) hasUserAndRoute(user UserID, route VersionID) error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if int(user) >= len(s.accounts) {
+	if int(user) >= len(s.accounts) || s.accounts[user] == nil {
 		return fmt.Errorf("%w: no user %d", errRecord, user)
 	}
-	if int(route) >= len(s.versions) || s.versions[route] == nil || s.versions[route].Kind != RouteVersion {
+	if int(route) >= len(s.versions) || s.versions[route].Kind != RouteVersion {
 		return fmt.Errorf("%w: no route version %d", errRecord, route)
 	}
 	return nil
@@ -279,7 +278,9 @@ func (s *state) applyBody(e *entry, done skip) error {
 	case zoneSet:
 		return s.addZone(b)
 	case versionMade:
-		s.addVersion(b.Version)
+		if err := s.addVersion(b.Version); err != nil {
+			return err
+		}
 	case userChange:
 		return s.putUser(b.User)
 	case assignment:
@@ -295,17 +296,17 @@ func (s *state) applyBody(e *entry, done skip) error {
 	return nil
 }
 
-func (s *state) addVersion(v Version) {
-	for len(s.versions) <= int(v.ID) {
-		s.versions = append(s.versions, nil)
+func (s *state) addVersion(v Version) error {
+	if v.ID == 0 || int(v.ID) > len(s.versions) {
+		return fmt.Errorf("%w: version %d follows version %d", errMalformed, v.ID, len(s.versions)-1)
 	}
-	if s.versions[v.ID] != nil {
-		return
+	if int(v.ID) < len(s.versions) {
+		return nil // replayed
 	}
-	s.versions[v.ID] = &v
+	s.versions = append(s.versions, &v)
 	name := versionName{v.Kind, v.Name}
 	s.byName[name] = append(s.byName[name], &v)
-	slices.SortFunc(s.byName[name], func(a, b *Version) int { return cmp.Compare(a.ID, b.ID) })
+	return nil
 }
 
 const maxID = 1 << 28 // of users and keys: a malformed entry must not ask for all memory
@@ -355,6 +356,9 @@ func (s *state) setPersonal(id UserID, p Personal) {
 func (s *state) putKey(k Key) error {
 	if k.ID == 0 || k.ID > maxID || int(k.ID) > len(s.keys) {
 		return fmt.Errorf("%w: key %d follows key %d", errMalformed, k.ID, len(s.keys)-1)
+	}
+	if k.Index < 0 || k.Index >= int(k.ID) || k.Counts < 0 || k.Counts > k.Index {
+		return fmt.Errorf("%w: key %d is the user's %d. and counts as the %d.", errMalformed, k.ID, k.Index, k.Counts)
 	}
 	hash, err := hashFromHex(k.HashHex)
 	if err != nil {

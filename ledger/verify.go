@@ -244,6 +244,9 @@ func (v *verifier) compare(f *folder, tx *bolt.Tx, mark checkpointRow) error {
 	if err := f.upTo(tx, everything); err != nil {
 		return err
 	}
+	if err := v.sameIDs(tx, f.state.table.Load()); err != nil {
+		return err
+	}
 	return v.samePersonal(tx, f.state)
 }
 
