@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 
 	"tollgate/ledger/ledgertest"
@@ -40,6 +41,7 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("rapid.nofailfile", "true"); err != nil { // a seed is printed
 		panic(err)
 	}
+	sweep()
 	os.Exit(m.Run())
 }
 
@@ -52,15 +54,37 @@ func inRole(role string, args ...string) *exec.Cmd {
 }
 
 // scratch is a folder in memory where there is one: tests that make thousands
-// of files need no real disk. It is removed when the test ends.
+// of files need no real disk. It is removed when the test ends, or by the next
+// run where this one is killed.
 func scratch(t testing.TB) string {
 	t.Helper()
-	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
-		dir, err := os.MkdirTemp("/dev/shm", "ledger-test-")
-		if err == nil {
-			t.Cleanup(func() { _ = os.RemoveAll(dir) }) // the system clears it too
-			return dir
+	dir, err := os.MkdirTemp(memory, fmt.Sprintf("ledger-test-%d-", os.Getpid()))
+	if err != nil { // no such folder here
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+const memory = "/dev/shm"
+
+// sweep removes what killed runs left in memory.
+func sweep() {
+	left, err := filepath.Glob(filepath.Join(memory, "ledger-test-*"))
+	if err != nil {
+		panic(err) // a bad pattern
+	}
+	for _, dir := range left {
+		var pid int
+		if _, err := fmt.Sscanf(filepath.Base(dir), "ledger-test-%d-", &pid); err != nil {
+			continue
+		}
+		if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); err != nil {
+			_ = os.RemoveAll(dir) // another user's stays
 		}
 	}
-	return t.TempDir()
 }
