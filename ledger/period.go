@@ -32,7 +32,7 @@ func (m Month) String() string { return fmt.Sprintf("%04d-%02d", m.Year(), int(m
 
 // start is the first instant of the month in loc.
 func (m Month) start(loc *time.Location) time.Time {
-	return time.Date(m.Year(), m.Month(), 1, 0, 0, 0, 0, loc).UTC()
+	return firstInstant(m.Year(), m.Month(), 1, loc)
 }
 
 // Period is a billing month: half-open, [Start, End), both instants in UTC.
@@ -68,7 +68,28 @@ func dayAt(t time.Time, loc *time.Location) Day {
 	year, month, day := t.In(loc).Date()
 	return Day{
 		Number: int32(time.Date(year, month, day, 0, 0, 0, 0, time.UTC).Unix() / 86400),
-		Start:  time.Date(year, month, day, 0, 0, 0, 0, loc).UTC(),
-		End:    time.Date(year, month, day+1, 0, 0, 0, 0, loc).UTC(),
+		Start:  firstInstant(year, month, day, loc),
+		End:    firstInstant(year, month, day+1, loc),
 	}
+}
+
+// firstInstant is when a day begins: at midnight, where the clock skips
+// midnight when it does so, where midnight comes twice at the first, and where
+// the whole day is skipped at the start of the next.
+func firstInstant(year int, month time.Month, day int, loc *time.Location) time.Time {
+	date := time.Date(year, month, day, 0, 0, 0, 0, time.UTC)
+	before := func(t time.Time) bool {
+		y, m, d := t.In(loc).Date()
+		return time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Before(date)
+	}
+	t := time.Date(year, month, day, 0, 0, 0, 0, loc)
+	begin, end := t.ZoneBounds()
+	switch {
+	case before(t):
+		t = end
+	case !begin.IsZero() && !before(begin.Add(-1)):
+		_, offset := begin.Add(-1).Zone()
+		t = date.Add(-time.Duration(offset) * time.Second)
+	}
+	return t.UTC()
 }

@@ -220,7 +220,7 @@ func (s *state) keyOf(u *Usage) *Key {
 
 func (s *state) day(t time.Time, month Month) int32 {
 	if !s.openDay.Contains(t) {
-		s.openDay = dayAt(t, s.zoneOf(month).loc)
+		s.openDay = s.dayOf(t, month)
 	}
 	return s.openDay.Number
 }

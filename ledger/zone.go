@@ -64,6 +64,16 @@ func (s *state) periodAt(t time.Time) Period {
 	panic(fmt.Sprintf("ledger: no period contains %v", t))
 }
 
+// dayOf is the day of an instant in a month. Where the zone changes, the first
+// day begins with the month, so that no instant is in two days.
+func (s *state) dayOf(t time.Time, m Month) Day {
+	d := dayAt(t, s.zoneOf(m).loc)
+	if begin := s.startOf(m); s.zoneOf(m-1).Zone != s.zoneOf(m).Zone && d.Start.Before(begin) {
+		d.Start = begin
+	}
+	return d
+}
+
 // PeriodAt is the billing period that contains t.
 func (l *Ledger) PeriodAt(t time.Time) Period {
 	if p := l.openPeriod.Load(); p != nil && p.Contains(t) {
@@ -90,7 +100,7 @@ func (l *Ledger) DayAt(t time.Time) Day {
 	}
 	month := l.PeriodAt(t).Month
 	l.state.mu.RLock()
-	d := dayAt(t, l.state.zoneOf(month).loc)
+	d := l.state.dayOf(t, month)
 	l.state.mu.RUnlock()
 	l.openDay.Store(&d)
 	return d
