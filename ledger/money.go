@@ -166,7 +166,7 @@ func FormatMinor(n int64, digits int) string {
 // 2 for usd, 0 for jpy, 3 for kwd. Currencies follow the list of Stripe
 // (https://docs.stripe.com/currencies), lower case.
 func MinorDigits(currency string) (int, error) {
-	if len(currency) != 3 || strings.ToLower(currency) != currency {
+	if len(currency) != 3 || strings.Trim(currency, "abcdefghijklmnopqrstuvwxyz") != "" {
 		return 0, fmt.Errorf("%q is not a currency code of three lower-case letters", currency)
 	}
 	switch {
