@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// problem is the body of a refusal, by RFC 9457.
-type problem struct {
+// Problem is the body of a refusal, by RFC 9457.
+type Problem struct {
 	Type       string     `json:"type"`
 	Title      string     `json:"title"`
 	Status     int        `json:"status"`
@@ -21,20 +21,20 @@ type problem struct {
 	UpgradeURL string     `json:"upgrade_url,omitempty"`
 }
 
-// MarshalJSON gives the problem document of RFC 9457.
-func (r *Refusal) MarshalJSON() ([]byte, error) {
-	p := problem{"urn:tollgate:problem:" + r.Code, r.Title, r.Status, r.Detail, r.Code, r.Limit, r.Used, r.Remaining, nil, r.UpgradeURL}
+// Problem gives the refusal's document.
+func (r *Refusal) Problem() Problem {
+	p := Problem{"urn:tollgate:problem:" + r.Code, r.Title, r.Status, r.Detail, r.Code, r.Limit, r.Used, r.Remaining, nil, r.UpgradeURL}
 	if !r.Reset.IsZero() {
 		reset := r.Reset.UTC()
 		p.Reset = &reset
 	}
-	return json.Marshal(p)
+	return p
 }
 
 // WriteProblem answers a call with a refusal: application/problem+json with the
 // headers that belong to it. The headers of w must not have been sent.
 func WriteProblem(w http.ResponseWriter, r *Refusal) {
-	body, err := json.Marshal(r)
+	body, err := json.Marshal(r.Problem())
 	if err != nil {
 		// Nothing in it can fail to encode; a refusal must reach the client all the same.
 		body = []byte(`{"status":` + strconv.Itoa(r.Status) + `}`)

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"tollgate/ledger"
-	"tollgate/server/admission"
 	"tollgate/server/pricing"
 )
 
@@ -292,7 +291,8 @@ func (s *service) work(r *request, do func(context.Context, func(done, total uin
 	}
 	last := Progress{}
 	if err != nil {
-		last.Problem = problemDocument(problem(workFailed(err)))
+		document := problem(workFailed(err)).Problem()
+		last.Problem = &document
 		s.Log.Error("request failed", "path", r.URL.Path, "error", err)
 	} else {
 		result := NewLedgerReport(report)
@@ -313,10 +313,6 @@ func workFailed(err error) error {
 		return refusal(http.StatusBadRequest, "bad_path", "%s; the path is the server's, and it must be able to write there.", sentence(err))
 	}
 	return refusal(http.StatusInternalServerError, "work_failed", "%s.", sentence(err))
-}
-
-func problemDocument(p *admission.Refusal) *Problem {
-	return &Problem{Type: "urn:tollgate:problem:" + p.Code, Title: p.Title, Status: p.Status, Detail: p.Detail, Code: p.Code}
 }
 
 // Checks are the rules of price that a ledger's verification needs; for

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"tollgate/ledger"
+	"tollgate/server/admission"
 )
 
 // Period is a billing month as customers see it: half-open [Start, End).
@@ -254,18 +255,7 @@ type Health struct {
 }
 
 // Problem is an RFC 9457 problem document.
-type Problem struct {
-	Type       string     `json:"type"`
-	Title      string     `json:"title"`
-	Status     int        `json:"status"`
-	Detail     string     `json:"detail"`
-	Code       string     `json:"code"`
-	Limit      *int64     `json:"limit,omitempty"`
-	Used       *int64     `json:"used,omitempty"`
-	Remaining  *int64     `json:"remaining,omitempty"`
-	Reset      *time.Time `json:"reset,omitempty"`
-	UpgradeURL string     `json:"upgrade_url,omitempty"`
-}
+type Problem = admission.Problem
 
 // Duration is a [time.Duration] written as in Go, such as "24h" or "90m".
 type Duration time.Duration
