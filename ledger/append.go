@@ -2,9 +2,11 @@ package ledger
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -172,6 +174,7 @@ func (l *Ledger) Append(now time.Time, records []Usage, settlers []Settler) Pend
 	}
 	for i := range records {
 		it := item{now: now, entry: entry{usage: records[i]}}
+		it.entry.usage.Named = slices.Clone(it.entry.usage.Named)
 		if settlers != nil {
 			it.settler = settlers[i]
 		}
@@ -188,7 +191,9 @@ func (l *Ledger) AppendOne(now time.Time, u *Usage, s Settler) Pending {
 	if err := l.queue.join(); err != nil {
 		return Pending{err: err}
 	}
-	l.queue.open.items = append(l.queue.open.items, item{now: now, entry: entry{usage: *u}, settler: s})
+	it := item{now: now, entry: entry{usage: *u}, settler: s}
+	it.entry.usage.Named = slices.Clone(u.Named)
+	l.queue.open.items = append(l.queue.open.items, it)
 	return l.queue.leave()
 }
 
@@ -207,7 +212,7 @@ func (l *Ledger) check(now time.Time, u *Usage) error {
 	switch {
 	case u.Outcome >= outcomes:
 		return fmt.Errorf("%w: outcome %d", errRecord, u.Outcome)
-	case milli <= 0 || milli > maxMilli || milli > now.Add(MaxAhead).UnixMilli():
+	case milli <= 0 || max(milli, now.UnixMilli()) > maxMilli || milli > now.Add(MaxAhead).UnixMilli():
 		return fmt.Errorf("%w: time %v", errRecord, u.Time)
 	case u.User == 0 && (u.Key != 0 || u.Plan != 0):
 		return fmt.Errorf("%w: a key or a plan without a user", errRecord)
@@ -235,6 +240,17 @@ func checkQuantities(q Quantities, cost Amount, billed bool) error {
 
 // record commits entries other than usage and waits for them.
 func (l *Ledger) record(now time.Time, personal map[UserID][]byte, bodies ...body) error {
+	for _, b := range bodies { // what cannot be stored must not reach the writer, which would fail for good
+		stored, err := appendBody(nil, &entry{body: b}, 0)
+		switch {
+		case err != nil:
+			return err
+		case len(stored) > maxEntry-binary.MaxVarintLen64:
+			return fmt.Errorf("an entry of %d bytes is too large, at most %d fit", len(stored), maxEntry)
+		case now.UnixMilli() > maxMilli:
+			return fmt.Errorf("%v is too late for a ledger", now)
+		}
+	}
 	if err := l.queue.join(); err != nil {
 		return err
 	}

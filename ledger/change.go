@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -50,7 +51,8 @@ func (l *Ledger) notBefore(now time.Time) time.Time {
 }
 
 // ChangeUser lets change edit a copy of the user and logs the result: status,
-// plans, limits, provider's ids, personal data. ID, Created and Keys stay.
+// plans, limits, provider's ids, personal data. ID, Created, Keys, Erased and
+// PersonalHash stay.
 func (l *Ledger) ChangeUser(now time.Time, by string, id UserID, change func(*User) error) (*User, error) {
 	l.changing.Lock()
 	defer l.changing.Unlock()
@@ -60,7 +62,8 @@ func (l *Ledger) ChangeUser(now time.Time, by string, id UserID, change func(*Us
 	}
 	old := a.User()
 	u := *old
-	u.Plans = slices.Clone(old.Plans)
+	u.Plans, u.Extra = slices.Clone(old.Plans), maps.Clone(old.Extra)
+	u.SpendLimit, u.OwnLimit = clonePointer(old.SpendLimit), clonePointer(old.OwnLimit)
 	if err := change(&u); err != nil {
 		return nil, err
 	}
@@ -68,6 +71,7 @@ func (l *Ledger) ChangeUser(now time.Time, by string, id UserID, change func(*Us
 		return nil, fmt.Errorf("change user %d: a user is always on a plan", id)
 	}
 	u.ID, u.Created, u.Keys = old.ID, old.Created, old.Keys
+	u.Erased, u.PersonalHash = old.Erased, old.PersonalHash
 	var personal map[UserID][]byte
 	if u.Personal != old.Personal {
 		if other := l.AccountByEmail(u.Personal.Email); other != nil && other.id != id {
@@ -86,6 +90,14 @@ func (l *Ledger) ChangeUser(now time.Time, by string, id UserID, change func(*Us
 		l.state.setPersonal(id, u.Personal)
 	}
 	return a.User(), nil
+}
+
+func clonePointer[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	v := *p
+	return &v
 }
 
 // logUser logs what differs between old and u: the plans in an entry of their own.
@@ -163,6 +175,7 @@ func (l *Ledger) ChangeKey(now time.Time, by string, id KeyID, change func(*Key)
 		return nil, fmt.Errorf("key %d: %w", id, ErrNotFound)
 	}
 	k := *old
+	k.Networks, k.PerMinute, k.PerDay = slices.Clone(old.Networks), clonePointer(old.PerMinute), clonePointer(old.PerDay)
 	if err := change(&k); err != nil {
 		return nil, err
 	}

@@ -351,8 +351,9 @@ func decodeEntry(b []byte, last int64, e *entry, name func(uint32) string) error
 	return nil
 }
 
-// maxMilli is the year 9999: beyond it times do not print as RFC 3339.
-const maxMilli = 253402300799999
+// maxMilli is the end of the year 4999: months then fit the 16 bits that keys
+// have for them, and times print as RFC 3339.
+const maxMilli = 95617583999999
 
 func decodeBody(k kind, text []byte, e *entry) error {
 	var err error

@@ -358,7 +358,7 @@ func (s *state) putKey(k Key) error {
 		return fmt.Errorf("%w: key %d follows key %d", errMalformed, k.ID, len(s.keys)-1)
 	}
 	if k.Index < 0 || k.Index >= int(k.ID) || k.Counts < 0 || k.Counts > k.Index {
-		return fmt.Errorf("%w: key %d is the user's %d. and counts as the %d.", errMalformed, k.ID, k.Index, k.Counts)
+		return fmt.Errorf("%w: key %d at place %d of its user counts as place %d", errMalformed, k.ID, k.Index, k.Counts)
 	}
 	hash, err := hashFromHex(k.HashHex)
 	if err != nil {
