@@ -133,7 +133,7 @@ func (s *state) hasUserAndRoute(user UserID, route VersionID) error {
 	if int(user) >= len(s.accounts) || s.accounts[user] == nil {
 		return fmt.Errorf("%w: no user %d", errRecord, user)
 	}
-	if int(route) >= len(s.versions) || s.versions[route].Kind != RouteVersion {
+	if route == 0 || int(route) >= len(s.versions) || s.versions[route].Kind != RouteVersion {
 		return fmt.Errorf("%w: no route version %d", errRecord, route)
 	}
 	return nil
