@@ -20,7 +20,12 @@ import (
 	"tollgate/server/cli"
 )
 
+// atOnce keeps processes with the race detector from sleeping a second at their
+// end, which is most of the time that a command takes.
+const atOnce = "atexit_sleep_ms=0"
+
 func TestMain(m *testing.M) {
+	os.Setenv("GORACE", atOnce)
 	testscript.Main(m, map[string]func(){
 		"tollgate": func() { os.Exit(cli.Run()) },
 		"call":     func() { os.Exit(call(os.Args[1:])) },
@@ -61,6 +66,7 @@ func setup(e *testscript.Env) error {
 		return err
 	}
 	e.Setenv("LISTEN", address)
+	e.Setenv("GORACE", atOnce)
 	configs, err := filepath.Glob(filepath.Join(e.WorkDir, "*.toml"))
 	if err != nil {
 		return err
