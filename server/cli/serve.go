@@ -72,7 +72,7 @@ func (a *app) serveConfig(listen string) (*config.Config, error) {
 // collectHeadroom is memory that is never touched and so takes none: the
 // garbage collector, which would run every few megabytes on a heap as small as
 // this, runs when that much more has been allocated.
-const collectHeadroom = 32 << 20
+const collectHeadroom = 16 << 20
 
 // serve runs the appliance until ctx ends. started is called once it answers;
 // its error ends the appliance.
