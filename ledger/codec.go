@@ -270,6 +270,9 @@ func (r *reader) amount() Amount {
 		return Amount(r.count())
 	}
 	a, exponent := Amount(v>>4), v&15
+	if a == 0 && exponent != 0 { // never written
+		r.bad = true
+	}
 	for range exponent {
 		if a > (1<<63-1)/10 {
 			r.bad = true

@@ -25,8 +25,8 @@
 // bytes). Entries are packed into values of at most 2,016 bytes, two of which
 // fill a page of bbolt: a leaf does not split before it has more than four
 // items, so larger values would be rewritten several times. The value that is
-// still open lives in a bucket of its own, "tail", and moves to "log" when it is
-// full. A value begins with the head and the logged time before its first
+// still open lives in a bucket of its own, "tail", with the head after its last
+// entry, and moves to "log" when it is full. A value begins with the head and the logged time before its first
 // entry (pack.go), so that each can be read and proved alone.
 //
 // A usage record takes 25 to 28 bytes. It links to the same user's previous
@@ -93,6 +93,7 @@
 // each record's period contains its time; links lead to the user's previous
 // record; cost is what the route version says; no cost where nothing is billed;
 // a correction names an earlier record as it was, once; accounts, months, hours
-// and registry equal what the log gives; the checkpoint is on the chain;
+// and registry equal what the log gives; remembered ids are those of the entries
+// they lead to; the checkpoint is on the chain, which ends as the tail says;
 // personal data has the hash in the log, and is absent where it was erased.
 package ledger

@@ -100,12 +100,15 @@ func (f *folder) rest(tx *bolt.Tx) error {
 		}
 		return nil
 	})
-	tail := tx.Bucket(bucketTail).Get(tailKey)
-	if err != nil || tail == nil {
+	if err != nil {
+		return err
+	}
+	t, ok, err := readTail(tx)
+	if err != nil || !ok {
 		return err
 	}
 	open := len(values) - 1
-	if open < 0 || binary.BigEndian.Uint64(tail) != values[open].first {
+	if open < 0 || t.first != values[open].first {
 		return fmt.Errorf("%w: its log and its tail do not meet", ErrCorrupt)
 	}
 	if err := f.add(values[:open], everything); err != nil {
@@ -114,8 +117,10 @@ func (f *folder) rest(tx *bolt.Tx) error {
 	if err := f.fold(values[open], everything); err != nil {
 		return err
 	}
-	tail = append([]byte{}, tail...)
-	return f.dst.Update(func(tx *bolt.Tx) error { return tx.Bucket(bucketTail).Put(tailKey, tail) })
+	if f.at.head != t.head {
+		return fmt.Errorf("%w: its chain does not end as it should at entry %d", ErrCorrupt, f.at.seq)
+	}
+	return f.dst.Update(t.store)
 }
 
 // upTo folds from src, without copying, up to an entry.

@@ -133,7 +133,8 @@ func dump(b *bytes.Buffer, tx *bolt.Tx) error {
 			case bytes.Equal(name, bucketLog):
 				return dumpPacked(b, binary.BigEndian.Uint64(k), v)
 			case bytes.Equal(name, bucketTail):
-				return dumpPacked(b, binary.BigEndian.Uint64(v), v[8:])
+				fmt.Fprintf(b, "  head %x\n", v[8:40])
+				return dumpPacked(b, binary.BigEndian.Uint64(v), v[40:])
 			case json.Valid(v) || bytes.Equal(k, formatKey):
 				fmt.Fprintf(b, "  %s: %s\n", printable(k), v)
 			default:

@@ -300,52 +300,54 @@ func putRun(b *bolt.Bucket, run []byte, ids []remembered, newest int64) error {
 // to, and that each run is whole.
 func (v *verifier) sameIDs(tx *bolt.Tx, n names) error {
 	b := tx.Bucket(bucketIDs)
-	var filter, run []byte
-	left := int64(0)
-	check := func(k, value []byte) error {
-		ids, err := decodeChunk(k, value)
+	runs := map[uint32]bool{}
+	c := b.Cursor()
+	for k, value := c.First(); k != nil; k, value = c.Next() {
+		switch {
+		case len(k) == 5 && k[0] == idFilter:
+			runs[binary.BigEndian.Uint32(k[1:])] = true
+			if err := v.sameRun(tx, k[1:], value, n); err != nil {
+				return err
+			}
+		case len(k) != 13 || k[0] != idChunk || !runs[binary.BigEndian.Uint32(k[1:])]:
+			v.problem("remembered ids %x are of no run", k)
+		}
+	}
+	return nil
+}
+
+func (v *verifier) sameRun(tx *bolt.Tx, run, filter []byte, n names) error {
+	var ids []remembered
+	prefix := chunkKey(run, 0)[:5]
+	c := tx.Bucket(bucketIDs).Cursor()
+	for k, value := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, value = c.Next() {
+		part, err := decodeChunk(k, value)
 		if err != nil {
 			return err
 		}
-		for i, id := range ids {
-			var e entry
-			p, err := seekEntry(tx, id.seq)
-			if err == nil {
-				_, err = p.read(&e, n.name)
-			}
-			if err != nil || e.body != nil || idHash(e.usage.Remember.ID) != id.hash || e.usage.Remember == (Remembered{}) {
-				v.problem("remembered id %x is not that of entry %d", id.hash, id.seq)
-			}
-			if !bloomHas(filter, id.hash) || i > 0 && ids[i-1].hash > id.hash || i == 0 && !bytes.Equal(k, chunkKey(run, id.hash)) {
-				v.problem("remembered id %x cannot be found", id.hash)
-			}
+		if len(part) == 0 || !bytes.Equal(k, chunkKey(run, part[0].hash)) {
+			v.problem("remembered ids %x do not begin as their key says", k)
 		}
-		left -= int64(len(ids))
-		return nil
+		ids = append(ids, part...)
 	}
-	c := b.Cursor()
-	for k, value := c.First(); k != nil && k[0] != idChunk; k, value = c.Next() {
-		r := reader{b: value}
-		newest, count := r.count(), r.count()
-		if r.bad || len(k) != 5 || k[0] != idFilter || newest == 0 {
-			return fmt.Errorf("%w: filter of remembered ids %x", ErrCorrupt, k)
+	newest := int64(0)
+	for i, id := range ids {
+		var e entry
+		p, err := seekEntry(tx, id.seq)
+		if err == nil {
+			_, err = p.read(&e, n.name)
 		}
-		filter, run, left = r.b, k[1:], count
-		prefix := chunkKey(run, 0)[:5]
-		chunks := b.Cursor()
-		for k, value := chunks.Seek(prefix); bytes.HasPrefix(k, prefix); k, value = chunks.Next() {
-			if err := check(k, value); err != nil {
-				return err
-			}
+		if err != nil || e.body != nil || e.usage.Remember == (Remembered{}) || idHash(e.usage.Remember.ID) != id.hash {
+			v.problem("remembered id %x is not that of entry %d", id.hash, id.seq)
 		}
-		if left != 0 {
-			v.problem("remembered ids %x: %d are missing", run, left)
+		if i > 0 && (ids[i-1].hash > id.hash || ids[i-1] == id) {
+			v.problem("remembered ids %x are out of order", run)
 		}
+		newest = max(newest, e.usage.Time.UnixMilli())
 	}
-	for k, _ := c.Seek([]byte{idChunk}); k != nil; k, _ = c.Next() {
-		if len(k) != 13 || k[0] != idChunk || b.Get(append([]byte{idFilter}, k[1:5]...)) == nil {
-			v.problem("remembered ids %x are of no run", k)
-		}
+	r := reader{b: filter}
+	if said := r.count(); r.count() != int64(len(ids)) || r.bad || said < newest || !bytes.Equal(r.b, bloomOf(ids)) {
+		v.problem("remembered ids %x are not what their filter says", run)
 	}
 	return nil
 }

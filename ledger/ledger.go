@@ -176,7 +176,7 @@ func (l *Ledger) Status() (Info, error) {
 }
 
 // Checkpoint writes the totals down, so that the next open has little to
-// replay, and returns when that is done.
+// replay, and returns when that is done; ErrLowDisk when there is no room.
 func (l *Ledger) Checkpoint(ctx context.Context) error {
 	done := make(chan error, 1)
 	select {

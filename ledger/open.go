@@ -23,7 +23,7 @@ import (
 var (
 	bucketMeta     = []byte("meta")
 	bucketLog      = []byte("log")      // first sequence number -> packed value
-	bucketTail     = []byte("tail")     // tailKey -> first sequence number, open packed value
+	bucketTail     = []byte("tail")     // tailKey -> the open packed value: see tail
 	bucketPersonal = []byte("personal") // user -> personalRow as JSON
 	bucketUsers    = []byte("users")    // user -> userRow as JSON
 	bucketAccounts = []byte("accounts") // group of users -> what changes with every call

@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+
+	bolt "go.etcd.io/bbolt"
 )
 
 // A packed value holds consecutive entries:
@@ -41,6 +43,35 @@ func packHeader(b []byte, at position) []byte {
 	b = append(b, packFormat)
 	b = append(b, at.head[:]...)
 	return binary.AppendUvarint(b, uint64(at.logged))
+}
+
+// tail is the open packed value, which more entries will be added to. It is
+// stored with the number of its first entry, 8 bytes big endian, and the head
+// after its last, 32 bytes: nothing else would prove the newest entries.
+type tail struct {
+	first uint64
+	head  [32]byte
+	value []byte
+}
+
+func (t tail) store(tx *bolt.Tx) error {
+	b := make([]byte, 0, 8+len(t.head)+len(t.value))
+	b = append(append(binary.BigEndian.AppendUint64(b, t.first), t.head[:]...), t.value...)
+	return tx.Bucket(bucketTail).Put(tailKey, b)
+}
+
+// readTail gives the tail, valid as long as tx; false when there is none.
+func readTail(tx *bolt.Tx) (t tail, ok bool, err error) {
+	b := tx.Bucket(bucketTail).Get(tailKey)
+	if b == nil {
+		return t, false, nil
+	}
+	if len(b) < 8+len(t.head) {
+		return t, false, fmt.Errorf("tail of the log: %w", errMalformed)
+	}
+	t.first = binary.BigEndian.Uint64(b)
+	t.value = b[8+copy(t.head[:], b[8:]):]
+	return t, true, nil
 }
 
 func packKey(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq) }

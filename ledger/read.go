@@ -24,9 +24,13 @@ func (l *Ledger) name(n uint32) string { return l.state.table.Load().name(n) }
 // seekEntry finds the packed value of an entry and moves to just before it.
 func seekEntry(tx *bolt.Tx, seq uint64) (packed, error) {
 	first, value := uint64(0), []byte(nil)
-	if tail := tx.Bucket(bucketTail).Get(tailKey); len(tail) >= 8 && binary.BigEndian.Uint64(tail) <= seq {
-		first, value = binary.BigEndian.Uint64(tail), tail[8:]
-	} else {
+	t, ok, err := readTail(tx)
+	switch {
+	case err != nil:
+		return packed{}, err
+	case ok && t.first <= seq:
+		first, value = t.first, t.value
+	default:
 		c := tx.Bucket(bucketLog).Cursor()
 		k, v := c.Seek(packKey(seq))
 		if !bytes.Equal(k, packKey(seq)) {

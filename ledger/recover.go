@@ -75,6 +75,9 @@ func (r *recovered) replay(tx *bolt.Tx, done skip, progress func(string, uint64,
 		if err != nil {
 			return err
 		}
+		if first > r.at.seq && p.at != r.at {
+			return fmt.Errorf("the packed value of entry %d does not follow entry %d on the chain", first, r.at.seq)
+		}
 		for {
 			before := p.at.logged
 			stored, err := p.next()
@@ -112,8 +115,14 @@ func (r *recovered) replay(tx *bolt.Tx, done skip, progress func(string, uint64,
 	if err != nil {
 		return err
 	}
-	if tail := tx.Bucket(bucketTail).Get(tailKey); tail != nil && r.first != binary.BigEndian.Uint64(tail) {
+	t, ok, err := readTail(tx)
+	switch {
+	case err != nil:
+		return err
+	case ok != (r.at.seq > 0) || ok && r.first != t.first:
 		return errors.New("its log and its tail do not meet")
+	case ok && t.head != r.at.head:
+		return fmt.Errorf("its chain does not end as it should at entry %d", r.at.seq)
 	}
 	if r.at.seq < r.saved.seq || r.at.seq == r.saved.seq && r.saved.seq > 0 && !r.endsAtCheckpoint() {
 		return fmt.Errorf("its log does not lead to its checkpoint at entry %d", r.saved.seq)
@@ -260,24 +269,21 @@ func eachPacked(tx *bolt.Tx, from uint64, f func(first uint64, value []byte) err
 			return err
 		}
 	}
-	tail := tx.Bucket(bucketTail).Get(tailKey)
-	if tail == nil {
-		return nil
+	t, ok, err := readTail(tx)
+	if err != nil || !ok {
+		return err
 	}
-	if len(tail) < 8 {
-		return fmt.Errorf("tail of the log: %w", errMalformed)
-	}
-	return f(binary.BigEndian.Uint64(tail), tail[8:])
+	return f(t.first, t.value)
 }
 
 // lastEntry is the sequence number of the last entry, 0 when there is none or
 // it cannot be told.
 func lastEntry(tx *bolt.Tx) uint64 {
-	tail := tx.Bucket(bucketTail).Get(tailKey)
-	if len(tail) < 8 {
+	t, ok, err := readTail(tx)
+	if err != nil || !ok {
 		return 0
 	}
-	p, err := openPacked(binary.BigEndian.Uint64(tail), tail[8:])
+	p, err := openPacked(t.first, t.value)
 	for err == nil {
 		var stored []byte
 		if stored, err = p.next(); stored == nil {

@@ -244,6 +244,9 @@ func (v *verifier) compare(f *folder, tx *bolt.Tx, mark checkpointRow) error {
 	if err := f.upTo(tx, everything); err != nil {
 		return err
 	}
+	if t, ok, err := readTail(tx); err != nil || ok != (f.at.seq > 0) || ok && t.head != f.at.head {
+		v.problem("the chain does not end as it should at entry %d (%v)", f.at.seq, err)
+	}
 	if err := v.sameIDs(tx, f.state.table.Load()); err != nil {
 		return err
 	}
@@ -349,7 +352,8 @@ func (v *verifier) samePersonal(tx *bolt.Tx, s *state) error {
 			v.problem("personal data of user %d, who was never added", id)
 			return nil
 		}
-		if hash, err := row.hash(); err != nil || !bytes.Equal(hash, a.User().PersonalHash) {
+		stored := tx.Bucket(bucketPersonal).Get(userKey(id))
+		if hash, err := row.hash(); err != nil || !bytes.Equal(hash, a.User().PersonalHash) || !bytes.Equal(mustJSON(row), stored) {
 			v.problem("personal data of user %d is not what the log has the hash of", id)
 		}
 		return nil

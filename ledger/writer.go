@@ -58,8 +58,14 @@ func (w *writer) run() {
 			w.views = append(w.views, view)
 		}
 		closed := w.step()
-		for !closed && w.checkpoint != nil && w.l.Ready() == nil {
+		for !closed && w.checkpoint != nil && !w.l.low.Load() {
 			closed = w.step()
+		}
+		if w.l.low.Load() { // goes on with the next append: to try again at once would be in vain
+			w.tellAsked(ErrLowDisk)
+			if w.checkpoint != nil {
+				w.checkpoint.tell(ErrLowDisk)
+			}
 		}
 		w.showViews()
 		if closed {
@@ -214,7 +220,7 @@ func (w *writer) write(tx *bolt.Tx, items []item, slice *checkpoint) error {
 		}
 	}
 	if len(w.coded) > 0 {
-		if err := tx.Bucket(bucketTail).Put(tailKey, append(packKey(w.first), w.value...)); err != nil {
+		if err := (tail{w.first, w.at.head, w.value}).store(tx); err != nil {
 			return fmt.Errorf("write log from entry %d: %w", w.first, err)
 		}
 	}
