@@ -164,8 +164,9 @@ func (p Pending) Wait(ctx context.Context) error {
 // not nil, is told when its record is in the totals; settlers may be nil. The
 // records are copied.
 func (l *Ledger) Append(now time.Time, records []Usage, settlers []Settler) Pending {
+	known := l.state.known()
 	for i := range records {
-		if err := l.check(now, &records[i]); err != nil {
+		if err := check(now, &records[i], known); err != nil {
 			return Pending{err: err}
 		}
 	}
@@ -185,7 +186,7 @@ func (l *Ledger) Append(now time.Time, records []Usage, settlers []Settler) Pend
 
 // AppendOne is Append for a single record, without a slice.
 func (l *Ledger) AppendOne(now time.Time, u *Usage, s Settler) Pending {
-	if err := l.check(now, u); err != nil {
+	if err := check(now, u, l.state.known()); err != nil {
 		return Pending{err: err}
 	}
 	if err := l.queue.join(); err != nil {
@@ -204,7 +205,7 @@ const MaxAhead = 5 * time.Minute
 var errRecord = errors.New("impossible usage record")
 
 // check refuses what would not come back from the log as it went in.
-func (l *Ledger) check(now time.Time, u *Usage) error {
+func check(now time.Time, u *Usage, known known) error {
 	if err := checkQuantities(u.Quantities, u.Cost, u.Billed); err != nil {
 		return err
 	}
@@ -217,7 +218,7 @@ func (l *Ledger) check(now time.Time, u *Usage) error {
 	case u.User == 0 && (u.Key != 0 || u.Plan != 0):
 		return fmt.Errorf("%w: a key or a plan without a user", errRecord)
 	}
-	return l.state.hasUserAndRoute(u.User, u.Route)
+	return known.check(u.User, u.Route)
 }
 
 // checkQuantities refuses what no call can have measured or cost.

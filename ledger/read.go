@@ -15,7 +15,8 @@ import (
 // Reading takes short read transactions and calls back between them, never
 // inside: a slow reader must not keep bbolt from using freed pages again.
 const (
-	readRecords = 256 // records of a user in one transaction
+	readRecords = 256 // records of a user in one transaction, at the most
+	firstRead   = 16  // in the first: mostly a page of few is wanted
 	readValues  = 16  // packed values of the log in one transaction
 )
 
@@ -94,15 +95,15 @@ func (l *Ledger) UserRecords(ctx context.Context, user UserID, cursor uint64, fr
 	if err != nil {
 		return err
 	}
-	page := make([]Usage, 0, 64)
-	for next != 0 {
+	page := make([]Usage, 0, firstRead)
+	for most := firstRead; next != 0; most = min(4*most, readRecords) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		page = page[:0]
 		err := view(l.db, func(tx *bolt.Tx) error {
 			var e entry
-			for n := 0; next != 0 && n < readRecords; n++ {
+			for n := 0; next != 0 && n < most; n++ {
 				if err := l.readEntry(tx, next, &e); err != nil {
 					return err
 				}

@@ -126,14 +126,25 @@ func (s *state) account(id UserID) *Account {
 	return s.accounts[id]
 }
 
-// hasUserAndRoute refuses what a record cannot be of.
-func (s *state) hasUserAndRoute(user UserID, route VersionID) error {
+// known is the users and versions as they were at a moment: the lists only
+// grow, so that they can be read on without the lock.
+type known struct {
+	accounts []*Account
+	versions []*Version
+}
+
+func (s *state) known() known {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if int(user) >= len(s.accounts) || s.accounts[user] == nil {
+	return known{s.accounts, s.versions}
+}
+
+// check refuses what a record cannot be of.
+func (k known) check(user UserID, route VersionID) error {
+	if int(user) >= len(k.accounts) || k.accounts[user] == nil {
 		return fmt.Errorf("%w: no user %d", errRecord, user)
 	}
-	if route == 0 || int(route) >= len(s.versions) || s.versions[route].Kind != RouteVersion {
+	if route == 0 || int(route) >= len(k.versions) || k.versions[route].Kind != RouteVersion {
 		return fmt.Errorf("%w: no route version %d", errRecord, route)
 	}
 	return nil

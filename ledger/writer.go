@@ -27,6 +27,7 @@ type writer struct {
 	full   []packedValue // of the running commit, as coded
 	coded  []coded
 	stored []byte
+	warmed uint64 // what warm read: it must not look unused
 
 	saved      position     // the last finished checkpoint
 	checkpoint *checkpoint  // the running one
@@ -183,9 +184,12 @@ func (w *writer) commit(b *batch) (err error) {
 	if err := w.durable(tx, slice); err != nil {
 		return w.l.fail(fmt.Errorf("commit entries up to %d: %w", w.at.seq, err))
 	}
-	for _, c := range w.coded {
-		if err := w.l.state.apply(c.entry, skip{}, c.settler); err != nil {
-			return w.l.fail(fmt.Errorf("fold entry %d: %w", c.entry.seq, err))
+	for part := range slices.Chunk(w.coded, warmPart) {
+		w.warmed += w.l.state.warmTotals(part)
+		for _, c := range part {
+			if err := w.l.state.apply(c.entry, skip{}, c.settler); err != nil {
+				return w.l.fail(fmt.Errorf("fold entry %d: %w", c.entry.seq, err))
+			}
 		}
 	}
 	at := w.at
@@ -202,6 +206,9 @@ func (w *writer) write(tx *bolt.Tx, items []item, slice *checkpoint) error {
 	clear(w.coded)
 	w.coded, w.full = w.coded[:0], w.full[:0]
 	for i := range items {
+		if i%warmPart == 0 {
+			w.warmed += w.l.state.warmAccounts(items[i:min(i+warmPart, len(items))])
+		}
 		it := &items[i]
 		for id, row := range it.personal {
 			if err := putPersonal(tx, id, row); err != nil {
