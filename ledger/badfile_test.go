@@ -178,10 +178,7 @@ func TestFlippedBits(t *testing.T) {
 	whole := smallLedger(t)
 	dir := scratch(t)
 	path := filepath.Join(dir, "flipped.db")
-	each := 4
-	if *long {
-		each = 100
-	}
+	each := amount(100, 4, 1)
 	r := rand.New(rand.NewPCG(2, uint64(time.Now().UnixNano())))
 	found, flips := 0, 0
 	for at := 0; at < len(whole); at += 4096 {
@@ -327,10 +324,7 @@ func TestCopyOfLiveFile(t *testing.T) {
 	if err := os.Mkdir(copied, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	torn, copies := 0, 12
-	if *long {
-		copies = 500
-	}
+	torn, copies := 0, amount(500, 12, 3)
 	for i := range copies {
 		b, err := os.ReadFile(path)
 		if err != nil {

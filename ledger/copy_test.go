@@ -160,7 +160,7 @@ func TestCopiesUnderLoad(t *testing.T) {
 			}
 		}
 	})
-	for i := range 5 {
+	for i := range amount(50, 5, 2) {
 		least := acked.Load()
 		path := filepath.Join(dir, fmt.Sprintf("backup-%d.db", i))
 		made, err := l.Backup(context.Background(), path, nil)
@@ -223,10 +223,8 @@ func TestVerifyFindsWhatWasChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	for bucket, keys := range rows {
-		if len(keys) > 6 && !*long {
-			r.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
-			keys = keys[:6]
-		}
+		r.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
+		keys = keys[:min(len(keys), amount(len(keys), 6, 2))]
 		for _, key := range keys {
 			for _, change := range []func(*bolt.Bucket) (string, error){
 				func(b *bolt.Bucket) (string, error) { return "removed", b.Delete(key) },

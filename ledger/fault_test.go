@@ -38,10 +38,7 @@ func TestFaults(t *testing.T) {
 	for _, f := range faults {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
-			step := 23 // other calls in each run of the test
-			if *long {
-				step = 4
-			}
+			step := amount(4, 23, 199) // other calls in each run of the test
 			parent := scratch(t)
 			hit := true
 			for n := int(time.Now().UnixNano() % int64(step)); hit; n += step {

@@ -29,7 +29,7 @@ func TestKilledTwiceInCheckpoints(t *testing.T) {
 	dir := scratch(t)
 	n := 0
 	for first := 2; first <= 6; first += 2 {
-		for second := 2; second <= 6; second++ {
+		for second := 2; second <= 6; second += amount(1, 1, 2) {
 			n++
 			path := filepath.Join(dir, fmt.Sprintf("%d.db", n))
 			l, err := ledger.Open(path, ledger.Options{Now: start})
@@ -111,10 +111,7 @@ func checkpointProcess(args []string) error {
 // TestKilled kills a process that appends from many goroutines, again and
 // again, at any moment: what it said was acknowledged is there, once.
 func TestKilled(t *testing.T) {
-	rounds := 10
-	if *long {
-		rounds = 200
-	}
+	rounds := amount(200, 10, 4)
 	path := filepath.Join(scratch(t), "tollgate.db")
 	r := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
 	seen := map[uint32]bool{}

@@ -26,6 +26,18 @@ var roles = map[string]func(args []string) error{
 // long makes tests of crashes try all that they can think of, instead of some.
 var long = flag.Bool("long", false, "run the long form of the crash tests")
 
+// amount is how much a test does: all in the long form, some otherwise, and a
+// few under the race detector.
+func amount(all, some, few int) int {
+	switch {
+	case *long:
+		return all
+	case raced:
+		return few
+	}
+	return some
+}
+
 const roleVariable = "LEDGER_TEST_ROLE"
 
 func TestMain(m *testing.M) {
@@ -37,10 +49,16 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	flag.Parse()
-	if err := flag.Set("rapid.nofailfile", "true"); err != nil { // a seed is printed
-		panic(err)
+	set := func(name, value string) {
+		if err := flag.Set(name, value); err != nil {
+			panic(err)
+		}
 	}
+	if raced {
+		set("rapid.checks", "15")
+	}
+	flag.Parse()
+	set("rapid.nofailfile", "true") // a seed is printed
 	sweep()
 	os.Exit(m.Run())
 }
@@ -48,7 +66,7 @@ func TestMain(m *testing.M) {
 // inRole is this binary as another process.
 func inRole(role string, args ...string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0], args...)
-	cmd.Env = append(os.Environ(), roleVariable+"="+role)
+	cmd.Env = append(os.Environ(), roleVariable+"="+role, "GORACE=atexit_sleep_ms=0")
 	cmd.Stderr = os.Stderr
 	return cmd
 }
