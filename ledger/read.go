@@ -160,9 +160,14 @@ func (l *Ledger) newestOf(a *Account, cursor uint64, to time.Time) (uint64, erro
 	}
 	err := view(l.db, func(tx *bolt.Tx) error {
 		bucket, n := tx.Bucket(bucketHours), l.state.table.Load()
+		oldest, _ := bucket.Cursor().First()
+		if len(oldest) != 8 {
+			return nil
+		}
+		first, _ := splitHourKey(oldest)
 		// Records of before to are logged within late of their time; any record
 		// that happened MaxAhead after that was logged after all of them.
-		for hour, end := hourOf(to.Add(late+MaxAhead))+1, hourOf(l.lastLogged()); hour <= end; hour++ {
+		for hour, end := max(hourOf(to.Add(late+MaxAhead))+1, first), hourOf(l.lastLogged()); hour <= end; hour++ {
 			row, err := hourRowOf(bucket, hour, a.id, n)
 			if err != nil {
 				return err

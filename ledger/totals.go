@@ -64,21 +64,25 @@ func (a *Account) monthInMemory(m Month) []PlanTotals {
 func (l *Ledger) MonthTotals(ctx context.Context, m Month, each func(UserID, []PlanTotals) error) error {
 	l.state.mu.RLock()
 	accounts := slices.Clone(l.state.accounts)
-	inMemory := m >= l.state.inMemory()
 	l.state.mu.RUnlock()
 	for first := 1; first < len(accounts); first += readValues * 64 {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		part := accounts[first:min(first+readValues*64, len(accounts))]
+		// Memory first: what leaves it meanwhile is on disk by then.
+		inMemory := make([][]PlanTotals, len(part))
+		for i, a := range part {
+			inMemory[i] = a.monthInMemory(m)
+		}
 		onDisk := map[UserID][]PlanTotals{}
-		if !inMemory {
+		if m < l.state.inMemory() {
 			if err := l.monthRows(m, UserID(first), UserID(first+len(part)), onDisk); err != nil {
 				return err
 			}
 		}
-		for _, a := range part {
-			plans := a.monthInMemory(m)
+		for i, a := range part {
+			plans := inMemory[i]
 			if plans == nil {
 				plans = onDisk[a.id]
 			}
