@@ -84,6 +84,9 @@ func (a *app) serve(ctx context.Context, o server.Options, started func(ctx cont
 	if err != nil {
 		return err
 	}
+	// A thread that waits for the disk keeps its place among those that run Go code
+	// for a while; with few processors the calls would wait with it.
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 2))
 	headroom := make([]byte, collectHeadroom)
 	defer runtime.KeepAlive(headroom)
 	debug.FreeOSMemory() // what opening the ledger needed is not needed any more
