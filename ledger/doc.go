@@ -49,8 +49,10 @@
 // One goroutine, the writer, commits. Appenders join the open batch; the writer
 // takes it whole, encodes it, commits it with one bbolt transaction, folds it,
 // runs the settlers (a hold becomes settled under its account's lock, in the
-// same step in which the totals rise) and only then wakes everybody. It does not
-// linger: whoever comes during a commit is in the next.
+// same step in which the totals rise) and only then wakes everybody. It lets
+// others run for as long as that makes the batch grow, and waits half a
+// millisecond where commits have been small but not of one caller: whoever comes
+// during a commit is in the next.
 //
 // # Checkpoints
 //
