@@ -160,7 +160,7 @@ func TestCopiesUnderLoad(t *testing.T) {
 			}
 		}
 	})
-	for i := range amount(50, 5, 2) {
+	for i := range amount(15, 5, 2) {
 		least := acked.Load()
 		path := filepath.Join(dir, fmt.Sprintf("backup-%d.db", i))
 		made, err := l.Backup(context.Background(), path, nil)
