@@ -24,8 +24,7 @@ type Call struct {
 	Offset int64  // of an OpWrite; -1 at the file's own offset
 	Size   int64  // of an OpTruncate
 
-	process int // of whose memory and files the arguments are
-	fd      int
+	fd int // of the process
 }
 
 // Op is what a system call does.
@@ -75,38 +74,32 @@ func (c *Call) do() error {
 	case OpOpen:
 		return fmt.Errorf("an open cannot happen outside of its process")
 	}
-	process, err := unix.PidfdOpen(c.process, 0)
+	flags := os.O_WRONLY
+	switch {
+	case c.Op == OpSync:
+		flags = os.O_RDONLY // it may be a folder
+	case c.Offset < 0:
+		flags |= os.O_APPEND // nobody seeks
+	}
+	f, err := os.OpenFile(c.Path, flags, 0)
 	if err != nil {
 		return err
 	}
-	defer unix.Close(process)
-	fd, err := unix.PidfdGetfd(process, c.fd, 0) // the same open file: offsets and locks are shared
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
 	switch c.Op {
 	case OpTruncate:
-		return unix.Ftruncate(fd, c.Size)
+		err = f.Truncate(c.Size)
 	case OpSync:
-		return unix.Fsync(fd)
+		err = f.Sync()
 	case OpWrite:
-		for offset, data := c.Offset, c.Data; len(data) > 0; {
-			var n int
-			if offset < 0 {
-				n, err = unix.Write(fd, data)
-			} else {
-				n, err = unix.Pwrite(fd, data, offset)
-				offset += int64(n)
-			}
-			if err != nil {
-				return err
-			}
-			data = data[n:]
+		if c.Offset < 0 {
+			_, err = f.Write(c.Data)
+		} else {
+			_, err = f.WriteAt(c.Data, c.Offset)
 		}
-		return nil
+	default:
+		err = unix.ENOSYS
 	}
-	return unix.ENOSYS
+	return errors.Join(err, f.Close())
 }
 
 const supervised = "LEDGERTEST_SUPERVISED"
@@ -327,7 +320,7 @@ func (s *supervisor) answer(n *notification) (response, error) {
 
 // read makes a Call of a notification; nil when it is about a file elsewhere.
 func (s *supervisor) read(n *notification) (*Call, error) {
-	c := &Call{process: s.process, fd: int(int32(n.args[0])), Offset: -1}
+	c := &Call{fd: int(int32(n.args[0])), Offset: -1}
 	switch n.call {
 	case unix.SYS_WRITE:
 		c.Op = OpWrite
