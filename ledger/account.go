@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -128,6 +129,19 @@ func (a *Account) KeyLastUsed(index int) time.Time {
 	return time.UnixMilli(a.keys[index].last).UTC()
 }
 
+// plus is a + b, or the nearest value that there is: totals that wrapped around
+// would be negative, and a ledger of such would not open.
+func plus[T ~int64](a, b T) T {
+	sum := a + b
+	switch {
+	case b > 0 && sum < a:
+		return math.MaxInt64
+	case b < 0 && sum > a:
+		return math.MinInt64
+	}
+	return sum
+}
+
 // add counts a record, n times: 1, or -1 to take a corrected one back.
 func (t *Totals) add(u *Usage, n int64) {
 	if !u.Billed {
@@ -135,9 +149,9 @@ func (t *Totals) add(u *Usage, n int64) {
 		return
 	}
 	t.Calls += n
-	t.Documents += n * u.Documents
-	t.Tokens += n * u.Tokens
-	t.Cost += Amount(n) * u.Cost
+	t.Documents = plus(t.Documents, n*u.Documents)
+	t.Tokens = plus(t.Tokens, n*u.Tokens)
+	t.Cost = plus(t.Cost, Amount(n)*u.Cost)
 	for _, q := range u.Named {
 		t.addNamed(q.Meter, n*q.N)
 	}
@@ -147,9 +161,9 @@ func (t *Totals) add(u *Usage, n int64) {
 func (t *Totals) merge(other Totals) {
 	t.Calls += other.Calls
 	t.Unbilled += other.Unbilled
-	t.Documents += other.Documents
-	t.Tokens += other.Tokens
-	t.Cost += other.Cost
+	t.Documents = plus(t.Documents, other.Documents)
+	t.Tokens = plus(t.Tokens, other.Tokens)
+	t.Cost = plus(t.Cost, other.Cost)
 	for _, q := range other.Named {
 		t.addNamed(q.Meter, q.N)
 	}
@@ -168,7 +182,7 @@ func (t *Totals) addNamed(meter string, n int64) {
 	if !found {
 		t.Named = slices.Insert(t.Named, i, Quantity{Meter: meter})
 	}
-	t.Named[i].N += n
+	t.Named[i].N = plus(t.Named[i].N, n)
 }
 
 // Sum adds up the plans of a month.

@@ -244,14 +244,18 @@ func checkQuantities(q Quantities, cost Amount, billed bool) error {
 	switch {
 	case q.Documents < 0 || q.Tokens < 0 || cost < 0:
 		return fmt.Errorf("%w: negative quantity or cost", errRecord)
+	case q.Documents > MaxQuantity || q.Tokens > MaxQuantity:
+		return fmt.Errorf("%w: %d documents and %d tokens, at most %d of each are possible", errRecord, q.Documents, q.Tokens, int64(MaxQuantity))
+	case cost > MaxCost:
+		return fmt.Errorf("%w: a cost of %v, at most %v is possible", errRecord, cost, MaxCost)
 	case !billed && cost != 0:
 		return fmt.Errorf("%w: a cost that is not billed", errRecord)
 	case len(q.Named) > 64:
 		return fmt.Errorf("%w: %d named meters", errRecord, len(q.Named))
 	}
 	for i, n := range q.Named {
-		if n.N < 0 || n.Meter == "" || len(n.Meter) > maxNameBytes || !utf8.ValidString(n.Meter) || i > 0 && q.Named[i-1].Meter >= n.Meter {
-			return fmt.Errorf("%w: named meters must be sorted, unique, of at most %d bytes of UTF-8 and not negative", errRecord, maxNameBytes)
+		if n.N < 0 || n.N > MaxQuantity || n.Meter == "" || len(n.Meter) > maxNameBytes || !utf8.ValidString(n.Meter) || i > 0 && q.Named[i-1].Meter >= n.Meter {
+			return fmt.Errorf("%w: named meters must be sorted, unique, of at most %d bytes of UTF-8, not negative and at most %d", errRecord, maxNameBytes, int64(MaxQuantity))
 		}
 	}
 	return nil

@@ -18,6 +18,39 @@ import (
 	"tollgate/ledger/ledgertest"
 )
 
+// TestTotalsDoNotWrapAround: sums that no int64 holds stay at the largest one,
+// and the ledger of such opens.
+func TestTotalsDoNotWrapAround(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tollgate.db")
+	l := ledgertest.Open(t, path, ledger.Options{})
+	addRoute(t, l)
+	u := addUser(t, l, "ada@example.com")
+	records := make([]ledger.Usage, 1000)
+	for i := range records {
+		records[i] = call(u.ID, 0, 1, start, ledger.MaxQuantity)
+		records[i].Tokens, records[i].Cost = 1, ledger.MaxCost
+	}
+	for range 10 {
+		appendAll(t, l, start, records...)
+	}
+	full := func(l *ledger.Ledger) {
+		t.Helper()
+		for _, id := range []ledger.UserID{0, u.ID} {
+			plans, err := l.Month(id, ledger.MonthOf(2025, 1))
+			if got := ledger.Sum(plans); err != nil || got.Cost != math.MaxInt64 || got.Documents != 10_000*ledger.MaxQuantity || got.Tokens != 10_000 {
+				t.Errorf("user %d has %+v (%v)", id, got, err)
+			}
+		}
+	}
+	full(l)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = ledgertest.Open(t, path, ledger.Options{Now: start})
+	full(l)
+	appendAll(t, l, start, records[0])
+}
+
 func TestImpossibleRecords(t *testing.T) {
 	l := ledgertest.New(t, ledger.Options{})
 	addRoute(t, l)
@@ -34,6 +67,10 @@ func TestImpossibleRecords(t *testing.T) {
 		"negative documents":       func(u *ledger.Usage) { u.Documents = -1 },
 		"negative tokens":          func(u *ledger.Usage) { u.Tokens = math.MinInt64 },
 		"negative cost":            func(u *ledger.Usage) { u.Cost = -1 },
+		"too many documents":       func(u *ledger.Usage) { u.Documents = ledger.MaxQuantity + 1 },
+		"too many tokens":          func(u *ledger.Usage) { u.Tokens = ledger.MaxQuantity + 1 },
+		"too high a cost":          func(u *ledger.Usage) { u.Cost = ledger.MaxCost + 1 },
+		"too much of a meter":      func(u *ledger.Usage) { u.Named = []ledger.Quantity{{Meter: "a", N: ledger.MaxQuantity + 1}} },
 		"a cost that is no charge": func(u *ledger.Usage) { u.Billed = false },
 		"no such outcome":          func(u *ledger.Usage) { u.Outcome = ledger.Quarantined + 1 },
 		"no time":                  func(u *ledger.Usage) { u.Time = time.Time{} },

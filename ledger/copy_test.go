@@ -185,7 +185,9 @@ func TestVerifyFindsWhatWasChanged(t *testing.T) {
 	whole := smallLedger(t)
 	dir := scratch(t)
 	path := filepath.Join(dir, "planted.db")
-	r := rand.New(rand.NewPCG(6, uint64(time.Now().UnixNano())))
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(6, seed))
 	plant := func(change func(*bolt.Tx) (string, error)) (what string, found bool) {
 		t.Helper()
 		if err := os.WriteFile(path, whole, 0o600); err != nil {

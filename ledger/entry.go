@@ -51,7 +51,15 @@ func named(list []Quantity, meter string) int64 {
 	return 0
 }
 
-// Totals sums usage records. Calls, Documents, Tokens, Named and Cost count
+// What one record can have at most. More is the mistake of a program: times in
+// milliseconds, read as tokens, are beyond it. Eight million records of the one
+// and nine thousand of the other fit a total.
+const (
+	MaxQuantity        = 1 << 40          // of each meter
+	MaxCost     Amount = 1_000_000 * Unit // nanos
+)
+
+// Totals sums usage records. A sum beyond an int64 stays at its largest value. Calls, Documents, Tokens, Named and Cost count
 // billed records only; Unbilled is the number of the others.
 type Totals struct {
 	Calls     int64

@@ -389,6 +389,10 @@ func readCheckpoint(tx *bolt.Tx) (checkpointRow, error) {
 		if err := json.Unmarshal(text, &row); err != nil {
 			return row, fmt.Errorf("%w: checkpoint: %w", ErrCorrupt, err)
 		}
+		// json takes "Seq" for "seq" and skips names it does not know.
+		if !bytes.Equal(mustJSON(row), text) {
+			return row, fmt.Errorf("%w: checkpoint: %s is not as it was written", ErrCorrupt, text)
+		}
 	}
 	return row, nil
 }

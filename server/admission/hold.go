@@ -121,7 +121,7 @@ func (h *Hold) end() {
 func costOf(prices *pricing.Route, q ledger.Quantities) ledger.Amount {
 	cost, err := prices.Cost(q)
 	if err != nil {
-		return mostCost
+		return ledger.MaxCost
 	}
-	return min(cost, mostCost)
+	return cost
 }

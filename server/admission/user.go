@@ -1,7 +1,6 @@
 package admission
 
 import (
-	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -126,16 +125,10 @@ func addNamed(list []ledger.Quantity, meter string, n int64) []ledger.Quantity {
 	return list
 }
 
-// What one call can reserve at most: far beyond what any call uses, and so far
-// below what an int64 holds that sums of holds do not overflow.
-const (
-	mostUnits = math.MaxInt64 >> 20
-	mostCost  = math.MaxInt64 >> 10 // nanos: nine million of the currency unit
-)
+// bounded is what a call can reserve: no more than it can be recorded with.
+func bounded(n int64) int64 { return min(max(n, 0), ledger.MaxQuantity) }
 
-func bounded(n int64) int64 { return min(max(n, 0), mostUnits) }
-
-// boundedAll is q with each quantity between 0 and mostUnits. It copies Named only
+// boundedAll is q with each quantity between 0 and what a record can have. It copies Named only
 // where it changes something.
 func boundedAll(q ledger.Quantities) ledger.Quantities {
 	q.Documents, q.Tokens = bounded(q.Documents), bounded(q.Tokens)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+
+	"tollgate/ledger"
 )
 
 // SourceKind is where a quantity is read.
@@ -125,12 +127,10 @@ func (m *missing) readTOML(n *node) error {
 
 var sourceWords = []string{"request", "response", "header", "bytes", "fixed"}
 
-// What the gateway can read: larger counts are not exact in JSON, and its
-// readers are of fixed size.
+// What the gateway can read: its readers are of fixed size.
 const (
-	maxQuantity = 1 << 53
-	maxLevels   = 16 // of a JSON pointer
-	maxMeters   = 64 // of a route
+	maxLevels = 16 // of a JSON pointer
+	maxMeters = 64 // of a route
 )
 
 // source checks a source. It returns nil after noting a problem.
@@ -205,8 +205,8 @@ func checkQuantity(n int64) error {
 	if n < 0 {
 		return errors.New("must not be negative")
 	}
-	if n > maxQuantity {
-		return fmt.Errorf("must be at most %d", int64(maxQuantity))
+	if n > ledger.MaxQuantity {
+		return fmt.Errorf("must be at most %d", int64(ledger.MaxQuantity))
 	}
 	return nil
 }

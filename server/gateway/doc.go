@@ -21,7 +21,7 @@
 // them, and is of fixed size; it checks the grammar of the whole document and
 // finds any number of JSON Pointers in one pass (4 GB/s through a long string,
 // where encoding/json needs the document in memory). Only numbers that are whole,
-// not negative and at most 2^53 are quantities. Of server-sent events the data is
+// not negative and at most [ledger.MaxQuantity] are quantities. Of server-sent events the data is
 // read, each event a document. Gzip is decoded on the side, as a coroutine that
 // each chunk resumes: nothing runs beside the call, and what it decodes is
 // bounded. What the client and the upstream say to each other is never changed by

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"unicode/utf8"
+
+	"tollgate/ledger"
 )
 
 // maxDepth is how deep arrays and objects may nest.
@@ -304,7 +306,7 @@ func (l *lexer) valueDone() {
 }
 
 func (l *lexer) put(t int, r result) {
-	if r.what == good && r.n > maxQuantity {
+	if r.what == good && r.n > ledger.MaxQuantity {
 		r = result{what: absurd}
 	}
 	l.results[t] = r

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"tollgate/ledger"
 )
 
 func mustPaths(t testing.TB, targets ...target) *paths {
@@ -49,8 +51,8 @@ func TestLexerFindsQuantities(t *testing.T) {
 		{"negative exponent", "/n", `{"n":4200E-2}`, false, result{42, good}},
 		{"negative zero", "/n", `{"n":-0.0}`, false, result{0, good}},
 		{"zero with a great exponent", "/n", `{"n":0e999999999}`, false, result{0, good}},
-		{"largest", "/n", `{"n":9007199254740992}`, false, result{1 << 53, good}},
-		{"too large", "/n", `{"n":9007199254740993}`, false, result{0, absurd}},
+		{"largest", "/n", `{"n":1099511627776}`, false, result{ledger.MaxQuantity, good}},
+		{"too large", "/n", `{"n":1099511627777}`, false, result{0, absurd}},
 		{"far too large", "/n", `{"n":1e400}`, false, result{0, absurd}},
 		{"too long", "/n", `{"n":1.000000000000000000000000000000000}`, false, result{0, absurd}},
 		{"not whole", "/n", `{"n":1.5}`, false, result{0, broken}},
@@ -219,7 +221,7 @@ func oracle(doc any, keys []string, count bool) result {
 			return result{what: negative}
 		case !r.IsInt():
 			return result{what: broken}
-		case r.Num().Cmp(big.NewInt(maxQuantity)) > 0:
+		case r.Num().Cmp(big.NewInt(ledger.MaxQuantity)) > 0:
 			return result{what: absurd}
 		}
 		return result{r.Num().Int64(), good}

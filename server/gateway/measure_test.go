@@ -95,7 +95,8 @@ func TestEverySourceIsMeasured(t *testing.T) {
 		{name: "not whole", sources: []gateway.Source{tokensAt("/t", gateway.Instead)}, upstream: reply(`{"t":1.5}`), outcome: ledger.Quarantined},
 		{name: "text", sources: []gateway.Source{tokensAt("/t", gateway.Instead)}, upstream: reply(`{"t":"42"}`), outcome: ledger.Quarantined},
 		{name: "absurd", sources: []gateway.Source{tokensAt("/t", gateway.Instead)}, upstream: reply(`{"t":1e300}`), outcome: ledger.Quarantined},
-		{name: "more than any price can hold", sources: []gateway.Source{tokensAt("/t", gateway.Instead)}, upstream: reply(`{"t":9007199254740992}`), outcome: ledger.Quarantined},
+		{name: "milliseconds", sources: []gateway.Source{tokensAt("/t", gateway.Instead)}, upstream: reply(`{"t":1790000000000}`), outcome: ledger.Quarantined},
+		{name: "costs more than a record can", sources: []gateway.Source{tokensAt("/t", gateway.Instead)}, upstream: reply(`{"t":1099511627776}`), outcome: ledger.Quarantined},
 		{name: "4xx is not billed", sources: []gateway.Source{tokensAt("/t", gateway.Instead), docs}, body: `{"docs":[1]}`, upstream: give(404, `{"t":1}`), unbilled: true, outcome: ledger.UpstreamError},
 		{name: "5xx is not billed", sources: []gateway.Source{tokensAt("/t", gateway.Instead), docs}, body: `{"docs":[1]}`, upstream: give(503, `{"t":1}`), unbilled: true, outcome: ledger.UpstreamError},
 	}

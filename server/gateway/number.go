@@ -1,11 +1,9 @@
 package gateway
 
+import "tollgate/ledger"
+
 // maxNumber is how many bytes of a number are looked at; a longer one is absurd.
 const maxNumber = 32
-
-// maxQuantity is the largest quantity believed: 2^53, beyond which programs
-// that keep numbers as floats have lost count.
-const maxQuantity = 1 << 53
 
 // found says what stood where a quantity was looked for.
 type found uint8
@@ -18,7 +16,7 @@ const (
 	typed          // something that is no number, or no array to be counted
 	negative       // below zero
 	broken         // a number that is not whole
-	absurd         // more than maxQuantity
+	absurd         // more than ledger.MaxQuantity
 )
 
 // said names what is wrong, to follow "the value at ... ".
@@ -82,7 +80,7 @@ func whole(text []byte) result {
 		return result{what: negative}
 	case power < 0:
 		return result{what: broken}
-	case n+power > 16: // 2^53 has 16 digits
+	case n+power > 16: // more than v holds
 		return result{what: absurd}
 	}
 	var v int64
@@ -92,7 +90,7 @@ func whole(text []byte) result {
 	for range power {
 		v *= 10
 	}
-	if v > maxQuantity {
+	if v > ledger.MaxQuantity {
 		return result{what: absurd}
 	}
 	return result{n: v, what: good}

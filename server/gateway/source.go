@@ -78,8 +78,8 @@ func newMeasure(sources []Source) (*measure, error) {
 		if s.Meter == "" || s.Meter == "calls" || slices.ContainsFunc(sources[:i], func(o Source) bool { return o.Meter == s.Meter }) {
 			return nil, fmt.Errorf("meter %q cannot be measured, or is measured twice", s.Meter)
 		}
-		if s.N < 0 || s.Else < 0 || s.N > maxQuantity || s.Else > maxQuantity {
-			return nil, fmt.Errorf("meter %q: a fixed quantity lies between 0 and 2^53", s.Meter)
+		if s.N < 0 || s.Else < 0 || s.N > ledger.MaxQuantity || s.Else > ledger.MaxQuantity {
+			return nil, fmt.Errorf("meter %q: a fixed quantity lies between 0 and %d", s.Meter, int64(ledger.MaxQuantity))
 		}
 		if s.Meter != "documents" && s.Meter != "tokens" {
 			m.named = append(m.named, s.Meter)
@@ -141,8 +141,10 @@ func (m *measure) quantities() ledger.Quantities {
 	return q
 }
 
-// put sets the quantity of source i.
+// put sets the quantity of source i. Only bytes can come to more than a record
+// can have, and a call of that many is billed for as many as it can have.
 func (m *measure) put(q *ledger.Quantities, i int, n int64) {
+	n = min(n, ledger.MaxQuantity)
 	switch slot := m.slots[i]; slot {
 	case documentsSlot:
 		q.Documents = n

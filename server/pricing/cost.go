@@ -8,7 +8,8 @@ import (
 
 // Cost is what a call costs at the price list: the sum of quantity × unit
 // price, in nanos, exact. It does not allocate. The error wraps
-// [ledger.ErrOverflow], or names a negative quantity.
+// [ledger.ErrOverflow] for more than [ledger.MaxCost], or names a negative
+// quantity.
 func (r *Route) Cost(q ledger.Quantities) (ledger.Amount, error) {
 	var sum ledger.Amount
 	for meter, unit := range r.Price {
@@ -23,6 +24,9 @@ func (r *Route) Cost(q ledger.Quantities) (ledger.Amount, error) {
 		if err != nil {
 			return 0, fmt.Errorf("cost of a call to %q: %d %s: %w", r.Pattern, n, meter, err)
 		}
+	}
+	if sum > ledger.MaxCost {
+		return 0, fmt.Errorf("cost of a call to %q: %v: %w", r.Pattern, sum, ledger.ErrOverflow)
 	}
 	return sum, nil
 }

@@ -73,6 +73,9 @@ func (r *Route) problems() []error {
 	for _, meter := range slices.Sorted(maps.Keys(r.Price)) {
 		p.meter("price", meter)
 		p.notNegative("price."+meter, r.Price[meter])
+		if r.Price[meter] > ledger.MaxCost {
+			p.add("price."+meter, "%s is more than any call can cost; use at most %s", plain(r.Price[meter]), plain(ledger.MaxCost))
+		}
 	}
 	return p.list
 }
