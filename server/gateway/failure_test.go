@@ -238,16 +238,69 @@ func TestDrainingIsBounded(t *testing.T) {
 	})
 }
 
+// TestAClientThatTakesNothing has clients that keep their connection and stop
+// reading, until nothing more fits into the buffers of the sockets.
 func TestAClientThatTakesNothing(t *testing.T) {
-	r := route("/", docsInRequest, gateway.Source{Meter: "down", From: gateway.ResponseBytes})
-	r.DrainBytes = 1000
-	w := newWorld(t, setup{routes: []gateway.Route{r}, options: func(o *gateway.Options) { o.Patience = 50 * time.Millisecond }}, func(rw http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(rw, repeated('x'))
-	})
-	conn := w.dial()
-	fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: x\r\nX-API-Key: %s\r\nContent-Length: 12\r\n\r\n{\"docs\":[1]}", w.secret)
-	w.wait()
-	equal(t, "outcome", w.record().Outcome, ledger.ClientLeft)
+	down := gateway.Source{Meter: "down", From: gateway.ResponseBytes}
+	endless := func(begin func(http.ResponseWriter)) http.HandlerFunc {
+		return func(rw http.ResponseWriter, r *http.Request) {
+			begin(rw)
+			_, _ = io.Copy(rw, repeated('x'))
+		}
+	}
+	const small = 30_000 // bytes of an answer that is one piece
+	for _, tt := range []struct {
+		name     string
+		upstream http.HandlerFunc
+		calls    int // that the client sends at once
+		tokens   int64
+		down     int64 // at least
+	}{
+		{name: "length given", calls: 1, down: small, upstream: endless(func(rw http.ResponseWriter) { rw.Header().Set("Content-Length", "1000000000000") })},
+		{name: "length unknown", calls: 1, down: small, upstream: endless(func(http.ResponseWriter) {})},
+		{name: "stream", calls: 1, tokens: 7, down: small, upstream: endless(func(rw http.ResponseWriter) {
+			rw.Header().Set("Content-Type", "text/event-stream")
+			_, _ = io.WriteString(rw, "data: {\"t\":7}\n\n: ")
+		})},
+		{name: "first piece behind the answers before", calls: 1000, down: small, upstream: func(rw http.ResponseWriter, r *http.Request) {
+			_, _ = io.WriteString(rw, strings.Repeat("x", small))
+			_ = http.NewResponseController(rw).Flush()
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := route("/", docsInRequest, down, tokensAt("/t", gateway.Zero))
+			r.DrainBytes = 1000
+			w := newWorld(t, setup{narrow: true, routes: []gateway.Route{r}, options: func(o *gateway.Options) { o.Patience = 50 * time.Millisecond }}, tt.upstream)
+			conn := w.dial()
+			if err := conn.(*net.TCPConn).SetReadBuffer(4096); err != nil {
+				t.Fatal(err)
+			}
+			var sent sync.WaitGroup
+			defer sent.Wait()
+			defer conn.Close()
+			sent.Go(func() {
+				request := fmt.Sprintf("POST / HTTP/1.1\r\nHost: x\r\nX-API-Key: %s\r\nContent-Length: 12\r\n\r\n{\"docs\":[1]}", w.secret)
+				_, _ = io.WriteString(conn, strings.Repeat(request, tt.calls)) // the gateway takes what it gets to
+			})
+			var u *ledger.Usage
+			for u == nil || u.Outcome == ledger.OK {
+				w.wait()
+				list := w.records()
+				u = list[len(list)-1]
+			}
+			equal(t, "outcome", u.Outcome, ledger.ClientLeft)
+			equal(t, "status", u.Status, 200)
+			equal(t, "billed", u.Billed, true)
+			equal(t, "documents", u.Documents, int64(1))
+			equal(t, "tokens", u.Tokens, tt.tokens)
+			if got := u.Of("down"); got < tt.down {
+				t.Errorf("%d bytes observed, want at least %d", got, tt.down)
+			}
+			held := w.gate.Held()
+			equal(t, "calls held", held.Calls, int64(0))
+			equal(t, "documents held", held.Documents, int64(0))
+		})
+	}
 }
 
 func TestAnUploadThatBreaksOff(t *testing.T) {

@@ -48,6 +48,8 @@ type setup struct {
 	options func(*gateway.Options)
 	timeout time.Duration
 	headers http.Header
+	// narrow makes the gateway's connections keep little of what clients do not read.
+	narrow bool
 }
 
 // route is a route as most tests need it.
@@ -103,6 +105,14 @@ func newWorld(t testing.TB, s setup, upstream http.HandlerFunc) *world {
 		w.newest.Store(r)
 		w.gateway.ServeHTTP(rw, r)
 	}))
+	if s.narrow {
+		w.front.Config.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
+			if err := conn.(*net.TCPConn).SetWriteBuffer(4096); err != nil {
+				t.Error(err)
+			}
+			return ctx
+		}
+	}
 	w.front.Start()
 	w.client = &http.Client{Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 100}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	t.Cleanup(w.close)

@@ -14,9 +14,11 @@ type writer struct {
 	http.ResponseWriter
 	// patience is how long the client may take to accept a piece of the answer.
 	// One that takes nothing would otherwise keep its call, and what it holds,
-	// for ever. The first piece goes into the server's buffer and needs no limit.
+	// for ever. A small first piece goes into the server's buffer and needs no
+	// limit: so most calls do not pay for one.
 	patience time.Duration
-	pieces   int
+	begun    bool // a piece was written
+	limited  bool // the connection has a deadline for writes
 
 	// mu guards what follows: the proxy flushes streams from another goroutine.
 	mu       sync.Mutex
@@ -41,17 +43,30 @@ func (w *writer) WriteHeader(status int) {
 
 func (w *writer) Write(p []byte) (int, error) {
 	w.begin()
-	if w.pieces++; w.pieces > 1 {
-		// Deadlines of connections are by the clock of the system. One that cannot
-		// be set leaves the client as patient as the server is.
-		_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(w.patience))
+	if w.begun || len(p) > buffered {
+		w.limit()
 	}
+	w.begun = true
 	return w.ResponseWriter.Write(p)
+}
+
+// buffered is how many bytes net/http keeps of an answer before it sends any.
+const buffered = 2048
+
+// limit gives the client its time for the next piece. Deadlines of connections
+// are by the clock of the system. One that cannot be set leaves the client as
+// patient as the server is.
+func (w *writer) limit() {
+	w.limited = true
+	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(w.patience))
 }
 
 // FlushError flushes, as [http.ResponseController] asks for it.
 func (w *writer) FlushError() error {
 	w.begin()
+	if !w.limited { // headers alone: the buffers may be full of the calls before
+		w.limit()
+	}
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
@@ -65,11 +80,13 @@ func (w *writer) begin() {
 	}
 }
 
-// end sends the headers of an answer without a body.
+// end sends the headers of an answer without a body. What the server still has
+// of another goes out after it, in the client's time; net/http then takes the
+// deadline off the connection.
 func (w *writer) end() {
 	w.begin()
-	if w.pieces > 1 {
-		_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Time{})
+	if w.limited {
+		w.limit()
 	}
 }
 
