@@ -1,9 +1,11 @@
 package gateway_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -96,36 +98,78 @@ func TestIdempotencyKeys(t *testing.T) {
 	equal(t, "billed", fmt.Sprint(billed), "[false false false false true]")
 }
 
+// TestAFreeRepeatOfABilledCall repeats calls whose answer did not arrive whole:
+// the first repeat reaches the upstream beyond the quota and is free, the second
+// is a new call. What the answer cost stays with the call that was cut off.
 func TestAFreeRepeatOfABilledCall(t *testing.T) {
-	var abort atomic.Bool
-	abort.Store(true)
-	w := newWorld(t, setup{routes: []gateway.Route{route("/", tokensAt("/t", gateway.Zero))}, plan: limited("calls", 1)}, func(rw http.ResponseWriter, r *http.Request) {
-		_, _ = io.WriteString(rw, `{"t":5,`)
-		_ = http.NewResponseController(rw).Flush()
-		if abort.Load() {
-			panic(http.ErrAbortHandler)
-		}
-		_, _ = io.WriteString(rw, `"x":1}`)
-	})
-	const key = "Idempotency-Key: one"
-	res, err := w.client.Do(w.request("GET", "/", nil, key))
-	if err == nil {
-		_, err = io.ReadAll(res.Body)
-		res.Body.Close()
+	const (
+		key  = "Idempotency-Key: one"
+		body = `{"docs":[1]}`
+	)
+	for _, tt := range []struct {
+		name    string
+		outcome ledger.Outcome
+		path    string
+		cut     func(*world)
+		// documents are known from the request, which is billed only where the
+		// upstream has finished.
+		documents int64
+	}{
+		{name: "the upstream broke off", outcome: ledger.UpstreamAborted, path: "/?abort", cut: func(w *world) {
+			res, err := w.client.Do(w.request("POST", "/?abort", strings.NewReader(body), key))
+			if err == nil {
+				_, err = io.ReadAll(res.Body)
+				res.Body.Close()
+			}
+			if err == nil {
+				w.t.Error("not cut off")
+			}
+		}},
+		{name: "the client left", outcome: ledger.ClientLeft, path: "/?leave", documents: 1, cut: func(w *world) {
+			ctx, leave := context.WithCancel(w.t.Context())
+			defer leave()
+			res, err := w.client.Do(w.request("POST", "/?leave", strings.NewReader(body), key).WithContext(ctx))
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			defer res.Body.Close()
+			if _, err := io.ReadFull(res.Body, make([]byte, 3)); err != nil {
+				w.t.Fatal(err)
+			}
+			leave()
+			w.gone()
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var w *world
+			var forwarded atomic.Int64
+			w = newWorld(t, setup{routes: []gateway.Route{route("/", docsInRequest, tokensAt("/t", gateway.Zero))}, plan: limited("calls", 1)}, func(rw http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(io.Discard, r.Body)
+				_, _ = io.WriteString(rw, `{"t":5,`)
+				_ = http.NewResponseController(rw).Flush()
+				if n := forwarded.Add(1); n == 1 && r.URL.Query().Has("abort") {
+					panic(http.ErrAbortHandler)
+				} else if n == 1 {
+					w.gone()
+				}
+				_, _ = io.WriteString(rw, `"x":1}`)
+			})
+			tt.cut(w)
+			w.wait()
+			equal(t, "another call", w.call("POST", tt.path, body).code, "quota_exceeded")
+			equal(t, "free repeat beyond the quota", w.call("POST", tt.path, body, key).StatusCode, 200)
+			equal(t, "the next", w.call("POST", tt.path, body, key).code, "quota_exceeded")
+			equal(t, "forwarded", forwarded.Load(), int64(2))
+			list := w.records()
+			equal(t, "records", len(list), 2)
+			equal(t, "first outcome", list[0].Outcome, tt.outcome)
+			equal(t, "first billed", list[0].Billed, true)
+			equal(t, "first tokens", list[0].Tokens, int64(5))
+			equal(t, "first documents", list[0].Documents, tt.documents)
+			equal(t, "repeat billed", list[1].Billed, false)
+			equal(t, "repeat outcome", list[1].Outcome, ledger.OK)
+		})
 	}
-	if err == nil {
-		t.Error("not cut off")
-	}
-	w.quiet()
-	abort.Store(false)
-	a := w.call("GET", "/", "", key)
-	equal(t, "free repeat beyond the quota", a.StatusCode, 200)
-	equal(t, "the next", w.call("GET", "/", "", key).code, "quota_exceeded")
-	list := w.records()
-	equal(t, "first billed", list[0].Billed, true)
-	equal(t, "first tokens", list[0].Tokens, int64(5))
-	equal(t, "repeat billed", list[1].Billed, false)
-	equal(t, "repeat outcome", list[1].Outcome, ledger.OK)
 }
 
 func TestKeysWorkWhereTheBodyIsMeasuredToo(t *testing.T) {
