@@ -48,6 +48,15 @@ func smallLedger(t testing.TB) []byte {
 			}
 			appendAll(t, l, at, records...)
 		}
+		var bills []ledger.Invoice
+		for _, u := range users[:3] {
+			bills = append(bills, bill(u.ID, january+ledger.Month(month), 100*int64(u.ID)))
+		}
+		if made, err := l.AddInvoices(start, "test", bills); err != nil {
+			t.Fatal(err)
+		} else {
+			changeInvoice(t, l, made[0].ID, pay)
+		}
 		if month < 2 {
 			if err := l.Checkpoint(context.Background()); err != nil {
 				t.Fatal(err)

@@ -306,12 +306,13 @@ type registry struct {
 	Versions  []*Version   `json:"versions,omitempty"`
 	Clock     time.Time    `json:"clock,omitzero"`
 	Corrected []uint64     `json:"corrected,omitempty"`
+	Billing   billing      `json:"billing,omitzero"`
 }
 
 func (s *state) encodeRegistry() ([]byte, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	r := registry{Identity: s.identity, Epochs: s.epochs, Clock: s.clock, Versions: s.versions[1:]}
+	r := registry{Identity: s.identity, Epochs: s.epochs, Clock: s.clock, Versions: s.versions[1:], Billing: s.billing}
 	for _, z := range s.zones {
 		r.Zones = append(r.Zones, z.zoneSet)
 	}
@@ -340,7 +341,7 @@ func (s *state) readRegistry(text []byte) error {
 	if len(r.Zones) == 0 {
 		return fmt.Errorf("registry: %w: no time zone", errMalformed)
 	}
-	s.identity, s.epochs, s.clock = r.Identity, r.Epochs, r.Clock
+	s.identity, s.epochs, s.clock, s.billing = r.Identity, r.Epochs, r.Clock, r.Billing
 	for _, z := range r.Zones {
 		if err := s.addZone(z); err != nil {
 			return err

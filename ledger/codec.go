@@ -25,6 +25,9 @@ const (
 	kindCorrection kind = 10
 	kindClock      kind = 11
 	kindEpoch      kind = 12
+	kindInvoice    kind = 13
+	kindProvider   kind = 14
+	kindReconciled kind = 15
 )
 
 // body is the content of every kind of entry but usage. It is stored as JSON:
@@ -89,17 +92,37 @@ type (
 	}
 )
 
-func (genesis) kind() kind      { return kindGenesis }
-func (userChange) kind() kind   { return kindUser }
-func (assignment) kind() kind   { return kindAssignment }
-func (keyChange) kind() kind    { return kindKey }
-func (versionMade) kind() kind  { return kindVersion }
-func (nameGiven) kind() kind    { return kindName }
-func (periodOpened) kind() kind { return kindPeriod }
-func (zoneSet) kind() kind      { return kindZone }
-func (corrected) kind() kind    { return kindCorrection }
-func (clockSet) kind() kind     { return kindClock }
-func (epochBegun) kind() kind   { return kindEpoch }
+// entered is an invoice as it is from then on, and what that moves in the books.
+type entered struct {
+	Invoice Invoice `json:"invoice"`
+	Moves   []Move  `json:"moves,omitempty"`
+	By      string  `json:"by,omitempty"`
+}
+
+type (
+	providerPinned struct {
+		Provider Provider `json:"provider"`
+	}
+	reconciled struct {
+		Epoch int    `json:"epoch"`
+		By    string `json:"by,omitempty"`
+	}
+)
+
+func (genesis) kind() kind        { return kindGenesis }
+func (userChange) kind() kind     { return kindUser }
+func (assignment) kind() kind     { return kindAssignment }
+func (keyChange) kind() kind      { return kindKey }
+func (versionMade) kind() kind    { return kindVersion }
+func (nameGiven) kind() kind      { return kindName }
+func (periodOpened) kind() kind   { return kindPeriod }
+func (zoneSet) kind() kind        { return kindZone }
+func (corrected) kind() kind      { return kindCorrection }
+func (clockSet) kind() kind       { return kindClock }
+func (epochBegun) kind() kind     { return kindEpoch }
+func (entered) kind() kind        { return kindInvoice }
+func (providerPinned) kind() kind { return kindProvider }
+func (reconciled) kind() kind     { return kindReconciled }
 
 // entry is one element of the log in memory: usage or body is set.
 type entry struct {
@@ -383,6 +406,12 @@ func decodeBody(k kind, text []byte, e *entry) error {
 		e.body, err = decodeJSON[clockSet](text)
 	case kindEpoch:
 		e.body, err = decodeJSON[epochBegun](text)
+	case kindInvoice:
+		e.body, err = decodeJSON[entered](text)
+	case kindProvider:
+		e.body, err = decodeJSON[providerPinned](text)
+	case kindReconciled:
+		e.body, err = decodeJSON[reconciled](text)
 	default:
 		return fmt.Errorf("%w: unknown kind %d; a newer tollgate may have written it", errMalformed, k)
 	}

@@ -19,7 +19,7 @@
 // and its content: varints for usage records (codec.go), JSON for the few
 // others, so that these can grow fields. Kinds: the ledger's identity, usage,
 // user, plan assignment, key, plan and route versions, names, periods, time
-// zones, corrections, test clock, epochs. Numbers of kinds are never reused.
+// zones, corrections, test clock, epochs, invoices, the payment provider. Numbers of kinds are never reused.
 //
 // Each entry is chained: head = SHA-256(head before, format byte, stored
 // bytes). Entries are packed into values of at most 2,016 bytes, two of which
@@ -36,6 +36,16 @@
 //
 // Personal data lies in a bucket of its own. The log has its salted hash, so
 // that erasing a user breaks no chain.
+//
+// # Invoices
+//
+// An invoice entry is the whole invoice as it is from then on: with what is under
+// way at the payment provider (its intent, written before the call) and the mails
+// about it, so that each step of a bill is one entry, and a crash anywhere leaves a
+// step that can be taken again. Memory has an [InvoiceRef] for each, in the user's
+// snapshot; the invoice itself is read from the log. Each entry carries what it
+// moves between the accounts of the books, which sums to zero. What was sealed,
+// lines, total, number, range and head, never changes.
 //
 // # One apply
 //
@@ -94,8 +104,11 @@
 // Sequence without gaps; chain; logged time never falls; each entry decodes;
 // each record's period contains its time; links lead to the user's previous
 // record; cost is what the route version says; no cost where nothing is billed;
-// a correction names an earlier record as it was, once; accounts, months, hours
-// and registry equal what the log gives; remembered ids are those of the entries
+// a correction names an earlier record as it was, once;
+// one invoice a user and month, or one that names the void one it replaces; numbers
+// without gaps; lines that sum to the total; moves that follow from them; states
+// that follow each other; no more collected than is due; sealed heads on the chain;
+// accounts, months, hours and registry equal what the log gives; remembered ids are those of the entries
 // they lead to; the checkpoint is on the chain, which ends as the tail says;
 // personal data has the hash in the log, and is absent where it was erased.
 package ledger

@@ -180,6 +180,7 @@ type User struct {
 	PaymentMethod  string            `json:"payment_method,omitempty"`  // the provider's id of the default one
 	StripeCustomer string            `json:"stripe_customer,omitempty"` // the provider's id
 	Keys           []KeyID           `json:"keys,omitempty"`            // in order of creation
+	Invoices       []InvoiceRef      `json:"invoices,omitempty"`        // in order of making
 	Extra          map[string]string `json:"extra,omitempty"`
 	PersonalHash   []byte            `json:"personal_hash,omitempty"` // SHA-256 over salt and personal data
 }

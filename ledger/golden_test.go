@@ -75,6 +75,23 @@ func goldenLedger(t *testing.T, path string) {
 	if err := l.Correct(at.Add(4*time.Second), Correction{Of: seq, Now: Quantities{Documents: 1}, Cost: 10_000_000, Billed: true, Reason: "asked for", By: "operator"}); err != nil {
 		t.Fatal(err)
 	}
+	bill := Invoice{ID: 1, Number: 1, User: 1, Month: MonthOf(2025, 1), State: Issued, Total: 234, Made: at,
+		Lines: []InvoiceLine{{Kind: "overage", Description: "calls", Plan: 2, Meter: "calls", Quantity: 234, UnitPrice: 10_000_000, Amount: 234, From: at, To: at.Add(time.Hour)}}}
+	moves, err := bill.follows(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	paid := bill
+	paid.State, paid.Collected, paid.PaidAt, paid.Provider = Paid, 234, at, "in_1"
+	paid.Mails = []Mail{{Kind: "invoice", Queued: at, Attempts: 1, Sent: at}}
+	received, err := paid.follows(&bill)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.record(at.Add(5*time.Second), nil, entered{bill, moves, "bill run"}, entered{paid, received, "stripe"},
+		providerPinned{Provider{Account: "acct_1"}}, reconciled{Epoch: 1, By: "stripe"}); err != nil {
+		t.Fatal(err)
+	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -111,7 +111,7 @@ type Mail struct {
 	GivenUp  bool      `json:"given_up,omitempty"`
 }
 
-// NumberText is the number as the customer reads it: "2025-000042".
+// NumberText is the number as the customer reads it: "2025-01-000042".
 func (i *Invoice) NumberText() string {
 	if i.Number == 0 {
 		return ""

@@ -167,7 +167,17 @@ func (l *Ledger) newestOf(a *Account, cursor uint64, to time.Time) (uint64, erro
 		first, _ := splitHourKey(oldest)
 		// Records of before to are logged within late of their time; any record
 		// that happened MaxAhead after that was logged after all of them.
+		c := bucket.Cursor()
 		for hour, end := max(hourOf(to.Add(late+MaxAhead))+1, first), hourOf(l.lastLogged()); hour <= end; hour++ {
+			k, _ := c.Seek(hourKey(hour, 0)) // hours without any rows are skipped
+			if len(k) != 8 {
+				return nil
+			}
+			if next, _ := splitHourKey(k); next > hour {
+				if hour = next; hour > end {
+					return nil
+				}
+			}
 			row, err := hourRowOf(bucket, hour, a.id, n)
 			if err != nil {
 				return err
@@ -209,7 +219,7 @@ func (l *Ledger) Records(ctx context.Context, cursor uint64, from, to time.Time,
 			return err
 		}
 		page = page[:0]
-		past := false
+		past, before := false, next
 		err := view(l.db, func(tx *bolt.Tx) error {
 			values := 0
 			err := eachPacked(tx, next, func(first uint64, value []byte) error {
@@ -231,7 +241,10 @@ func (l *Ledger) Records(ctx context.Context, cursor uint64, from, to time.Time,
 				return err
 			})
 			if errors.Is(err, errEnough) {
-				return nil
+				err = nil
+			}
+			if err == nil && next == before { // pages that lead nowhere, or in a circle
+				err = fmt.Errorf("%w: the log has no entry %d", ErrCorrupt, next)
 			}
 			return err
 		})

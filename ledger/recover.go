@@ -144,9 +144,12 @@ func (r *recovered) endsAtCheckpoint() bool {
 			return false
 		}
 		if stored == nil {
-			return p.at.seq == r.saved.seq && head == r.saved.head
+			p.at.head = head
+			return p.at == r.saved
 		}
 		head = chain(head, stored)
+		step := reader{b: stored[1:]}
+		p.at.logged += step.count()
 	}
 }
 
@@ -187,6 +190,11 @@ func (s *state) loadUser(row userRow) error {
 	a := &Account{id: row.User.ID}
 	a.user.Store(row.User)
 	s.accounts = append(s.accounts, a)
+	for _, ref := range row.User.Invoices {
+		if err := s.place(row.User.ID, ref.ID); err != nil {
+			return err
+		}
+	}
 	for _, k := range row.Keys {
 		if k == nil || k.ID == 0 || k.ID > maxID || k.Index < 0 || k.Index >= int(k.ID) || k.Counts < 0 || k.Counts > k.Index {
 			return fmt.Errorf("keys of user %d: %w", a.id, errMalformed)

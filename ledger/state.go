@@ -27,6 +27,8 @@ type state struct {
 	zones     []zone              // by Month, the first from the beginning
 	clock     time.Time           // of the test clock
 	corrected map[uint64]struct{} // records that were
+	billing   billing
+	invoices  []UserID // by InvoiceID: whose it is
 
 	table atomic.Pointer[nameTable]
 
@@ -110,6 +112,7 @@ func newState() *state {
 		byName:     map[versionName][]*Version{},
 		periods:    map[Month]Period{},
 		corrected:  map[uint64]struct{}{},
+		invoices:   []UserID{0},
 		remembered: newMemory(),
 	}
 	s.table.Store(newNameTable())
@@ -300,6 +303,14 @@ func (s *state) applyBody(e *entry, done skip) error {
 		return s.putKey(b.Key)
 	case corrected:
 		return s.correct(e, b, done)
+	case entered:
+		if err := s.enter(e.seq, &b); err != nil {
+			return fmt.Errorf("entry %d: %w", e.seq, err)
+		}
+	case providerPinned:
+		s.billing.Provider = b.Provider
+	case reconciled:
+		s.billing.Reconciled = b.Epoch
 	default:
 		return fmt.Errorf("entry %d: %w: no rule for it", e.seq, errMalformed)
 	}
@@ -332,7 +343,7 @@ func (s *state) putUser(u User) error {
 		s.accounts = append(s.accounts, a)
 	}
 	return s.changeUser(u.ID, func(old *User) {
-		u.Plans, u.Keys, u.Personal = old.Plans, old.Keys, old.Personal
+		u.Plans, u.Keys, u.Invoices, u.Personal = old.Plans, old.Keys, old.Invoices, old.Personal
 		*old = u
 	})
 }

@@ -152,6 +152,8 @@ func (v *verifier) inspect(e *entry, s *state) {
 		}
 	case corrected:
 		v.inspectCorrection(e.seq, b, s)
+	case entered:
+		v.inspectInvoice(e.seq, b, s)
 	}
 	if e.seq == 1 && (e.body == nil || e.body.kind() != kindGenesis) {
 		v.problem("entry 1 does not say which ledger this is")
