@@ -1,0 +1,67 @@
+package stripe
+
+import (
+	"strconv"
+
+	"tollgate/ledger"
+	"tollgate/server/billing"
+)
+
+// What our objects carry in their metadata.
+const (
+	tagLedger   = "tollgate_ledger"
+	tagEpoch    = "tollgate_epoch"
+	tagUser     = "tollgate_user"
+	tagInvoice  = "tollgate_invoice"
+	tagNumber   = "tollgate_number"
+	tagPeriod   = "tollgate_period"
+	tagLine     = "tollgate_line"     // of an invoice item: its place, from 0
+	tagKey      = "tollgate_key"      // of a credit note: the key that it was asked for with
+	tagTier     = "tollgate_tier"     // of a checkout: the plan to change to
+	tagPlan     = "tollgate_plan"     // of a product and price
+	tagCheckout = "tollgate_checkout" // of a customer: the last checkout whose payment method was made the default
+)
+
+// tags are the metadata of an object of ours.
+func tags(o billing.Owner) map[string]string {
+	return map[string]string{
+		tagLedger: o.Ledger,
+		tagEpoch:  strconv.Itoa(o.Epoch),
+		tagUser:   strconv.FormatUint(uint64(o.User), 10),
+	}
+}
+
+// ownerOf reads whose an object is. What is not ours reads as nobody's.
+func ownerOf(metadata map[string]string) billing.Owner {
+	epoch, _ := strconv.Atoi(metadata[tagEpoch])
+	user, _ := strconv.ParseUint(metadata[tagUser], 10, 32)
+	return billing.Owner{Ledger: metadata[tagLedger], Epoch: epoch, User: ledger.UserID(user)}
+}
+
+func invoiceOf(metadata map[string]string) ledger.InvoiceID {
+	id, _ := strconv.ParseUint(metadata[tagInvoice], 10, 32)
+	return ledger.InvoiceID(id)
+}
+
+// ours refuses an owner of another ledger. A client works for one.
+func (c *Client) ours(o billing.Owner) error {
+	if o.Ledger != c.ledger {
+		return refuse(notOurs, "it is of ledger %q, and this is the client of ledger %q", o.Ledger, c.ledger)
+	}
+	return nil
+}
+
+// notOurs is the code of refusals to change what belongs to another ledger.
+const notOurs = "not_ours"
+
+// cut shortens a text to what Stripe takes, in characters.
+func cut(s string, most int) string {
+	n := 0
+	for i := range s {
+		if n == most-1 && len(s) > i+1 && len([]rune(s[i:])) > 1 {
+			return s[:i] + "…"
+		}
+		n++
+	}
+	return s
+}
