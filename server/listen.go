@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -68,7 +69,7 @@ func acmeConfig(s config.Server, folder string, log *slog.Logger) *tls.Config {
 		Cache:      autocert.DirCache(folder),
 		HostPolicy: autocert.HostWhitelist(hosts...),
 		Email:      s.TLS.Email,
-		Client:     &acme.Client{DirectoryURL: cmp.Or(s.TLS.ACME, autocert.DefaultACMEDirectory), UserAgent: "tollgate"},
+		Client:     &acme.Client{DirectoryURL: cmp.Or(s.TLS.ACME, autocert.DefaultACMEDirectory), UserAgent: "tollgate", RetryBackoff: acmeBackoff},
 	}
 	t := manager.TLSConfig()
 	t.MinVersion = tls.VersionTLS12
@@ -80,6 +81,20 @@ func acmeConfig(s config.Server, folder string, log *slog.Logger) *tls.Config {
 		return cert, err
 	}
 	return t
+}
+
+// acmeBackoff is how long to wait before a request to the ACME authority is tried
+// again for the nth time. Of the client errors only a nonce that was refused is
+// tried again (RFC 8555, section 6.5): the refusal has brought a fresh one, so
+// there is nothing to wait for. Otherwise the authority may say how long.
+func acmeBackoff(n int, _ *http.Request, answer *http.Response) time.Duration {
+	if answer.StatusCode == http.StatusBadRequest && n <= 10 {
+		return time.Millisecond
+	}
+	if asked, err := strconv.Atoi(answer.Header.Get("Retry-After")); err == nil && asked > 0 {
+		return time.Duration(asked) * time.Second
+	}
+	return min(time.Second<<min(n-1, 4), 10*time.Second)
 }
 
 func (c *certificate) config() *tls.Config {
