@@ -61,7 +61,7 @@ func (i *Invoice) follows(old *Invoice) ([]Move, error) {
 	was, is := *old, *i
 	for _, v := range []*Invoice{&was, &is} { // what may change
 		v.State, v.PaidAt, v.PaidBy, v.Collected, v.Credited, v.Refunded, v.Disputed = "", is.PaidAt, "", 0, 0, 0, false
-		v.URL, v.Intent, v.Attempts, v.Failed, v.Failure, v.Next, v.Mails = "", nil, 0, is.Failed, "", is.Next, nil
+		v.URL, v.Intent, v.Tries, v.Attempts, v.Failed, v.Failure, v.Next, v.Mails = "", nil, 0, 0, is.Failed, "", is.Next, nil
 	}
 	if was.Provider == "" {
 		was.Provider = is.Provider
@@ -71,6 +71,8 @@ func (i *Invoice) follows(old *Invoice) ([]Move, error) {
 		return nil, fmt.Errorf("%w: what was sealed cannot change", errInvoice)
 	case !old.State.leadsTo(i.State):
 		return nil, fmt.Errorf("%w: from %s it cannot become %s", errInvoice, old.State, i.State)
+	case i.Tries < old.Tries || i.Intent != nil && old.Intent != nil && i.Intent.Key != old.Intent.Key && i.Tries == old.Tries:
+		return nil, fmt.Errorf("%w: an intent is replaced without an outcome", errInvoice)
 	case i.Collected < old.Collected || i.Credited < old.Credited || i.Refunded < old.Refunded:
 		return nil, fmt.Errorf("%w: what was paid or given back cannot become less", errInvoice)
 	}
@@ -254,7 +256,7 @@ func (v *verifier) inspectInvoice(seq uint64, b entered, s *state) {
 		if int(i.ID) != len(s.invoices) {
 			v.problem("entry %d: invoice %d follows invoice %d", seq, i.ID, len(s.invoices)-1)
 		}
-		if i.Number != 0 && i.Number != s.billing.Numbered+1 {
+		if i.Number != 0 && i.Number != s.billing.Numbered+1 && !i.Adopted {
 			v.problem("entry %d: invoice number %d follows number %d", seq, i.Number, s.billing.Numbered)
 		}
 	}

@@ -104,8 +104,9 @@ type (
 		Provider Provider `json:"provider"`
 	}
 	reconciled struct {
-		Epoch int    `json:"epoch"`
-		By    string `json:"by,omitempty"`
+		Epoch    int    `json:"epoch"`
+		Numbered uint32 `json:"numbered,omitempty"`
+		By       string `json:"by,omitempty"`
 	}
 )
 

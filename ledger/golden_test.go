@@ -89,7 +89,7 @@ func goldenLedger(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 	if err := l.record(at.Add(5*time.Second), nil, entered{bill, moves, "bill run"}, entered{paid, received, "stripe"},
-		providerPinned{Provider{Account: "acct_1"}}, reconciled{Epoch: 1, By: "stripe"}); err != nil {
+		providerPinned{Provider{Account: "acct_1"}}, reconciled{Epoch: 1, Numbered: 7, By: "stripe"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.Close(); err != nil {

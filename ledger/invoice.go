@@ -36,10 +36,12 @@ type Invoice struct {
 	Lines    []InvoiceLine `json:"lines,omitempty"`
 	Total    int64         `json:"total"`             // the sum of the lines
 	Carried  int64         `json:"carried,omitempty"` // to the next invoice, because it is below what the provider takes
-	Rated    int64         `json:"rated,omitempty"`   // what the usage of the period came to when it was sealed, before carrying and tax
+	Rated    int64         `json:"rated,omitempty"`   // what the period came to when it was sealed: the lines without those of other periods and tax
+	Used     Totals        `json:"used,omitzero"`     // the usage that Rated is of
 	Replaces InvoiceID     `json:"replaces,omitempty"`
+	Adopted  bool          `json:"adopted,omitempty"` // found at the provider after a backup was restored
 
-	// The entries that it was made from: those of its user and period up to Last.
+	// The entries that it was made from: those of its user and period between them.
 	First uint64 `json:"first,omitempty"`
 	Last  uint64 `json:"last,omitempty"`
 	Head  []byte `json:"head,omitempty"` // the chain's, after Last
@@ -56,6 +58,7 @@ type Invoice struct {
 	URL      string `json:"url,omitempty"`      // the provider's page for the customer
 
 	Intent   *Intent   `json:"intent,omitempty"`   // under way: its outcome is not known yet
+	Tries    int       `json:"tries,omitempty"`    // intents so far; each has a key of its own
 	Attempts int       `json:"attempts,omitempty"` // to collect, that failed
 	Failed   time.Time `json:"failed,omitzero"`    // the last one
 	Failure  string    `json:"failure,omitempty"`

@@ -66,7 +66,8 @@ func (i *Invoice) ref(seq uint64) InvoiceRef {
 }
 
 // AddInvoices logs new invoices in one commit, so that either all are there or
-// none. IDs and Made are set here, and Number where something is due. A user has
+// none. IDs and Made are set here, and Number where something is due and the
+// invoice is not adopted with the number that it has. A user has
 // one invoice a month, save that a new one may replace one that is void: else
 // ErrExists.
 func (l *Ledger) AddInvoices(now time.Time, by string, list []Invoice) ([]*Invoice, error) {
@@ -79,8 +80,11 @@ func (l *Ledger) AddInvoices(now time.Time, by string, list []Invoice) ([]*Invoi
 	made, bodies := make([]*Invoice, len(list)), make([]body, len(list))
 	for n := range list {
 		i := list[n]
-		i.ID, i.Number, i.Made = next, 0, now
-		if i.Total-i.Carried > 0 {
+		i.ID, i.Made = next, now
+		if !i.Adopted {
+			i.Number = 0
+		}
+		if i.Total-i.Carried > 0 && !i.Adopted {
 			number++
 			i.Number = number
 		}
@@ -173,7 +177,7 @@ func (l *Ledger) LastInvoice() InvoiceID {
 // Seal is what a period came to, and the entries that say so.
 type Seal struct {
 	Plans []PlanTotals
-	First uint64 // the first entry that was not sealed before
+	First uint64 // an entry at or before the period's first
 	Last  uint64 // the user's newest usage entry; 0: there is none
 	Head  []byte // the chain's, after Last
 }
@@ -194,12 +198,14 @@ func (l *Ledger) Seal(user UserID, m Month) (Seal, error) {
 			break
 		}
 	}
-	s.First = 1
-	for _, ref := range a.User().Invoices {
-		s.First = max(s.First, ref.Seq+1)
-	}
 	if s.Last == 0 {
 		return s, nil
+	}
+	if err := view(l.db, func(tx *bolt.Tx) error {
+		s.First = min(firstLogged(tx, l.PeriodOf(m).Start.Add(-MaxAhead).UnixMilli()), s.Last)
+		return nil
+	}); err != nil {
+		return Seal{}, fmt.Errorf("seal %v of user %d: %w", m, user, err)
 	}
 	head, err := headAt(l.db, s.Last)
 	if err != nil {
@@ -283,14 +289,15 @@ func (l *Ledger) epoch() int {
 	return len(l.state.epochs)
 }
 
-// Reconcile notes that this epoch was compared with the provider.
-func (l *Ledger) Reconcile(now time.Time, by string) error {
+// Reconcile notes that this epoch was compared with the provider. Numbers go on
+// above numbered, the highest that the provider has.
+func (l *Ledger) Reconcile(now time.Time, by string, numbered uint32) error {
 	l.changing.Lock()
 	defer l.changing.Unlock()
 	if l.Reconciled() {
 		return nil
 	}
-	if err := l.record(l.notBefore(now), nil, reconciled{l.epoch(), by}); err != nil {
+	if err := l.record(l.notBefore(now), nil, reconciled{l.epoch(), numbered, by}); err != nil {
 		return fmt.Errorf("note the reconciliation: %w", err)
 	}
 	return nil

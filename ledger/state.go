@@ -310,7 +310,7 @@ func (s *state) applyBody(e *entry, done skip) error {
 	case providerPinned:
 		s.billing.Provider = b.Provider
 	case reconciled:
-		s.billing.Reconciled = b.Epoch
+		s.billing.Reconciled, s.billing.Numbered = b.Epoch, max(s.billing.Numbered, b.Numbered)
 	default:
 		return fmt.Errorf("entry %d: %w: no rule for it", e.seq, errMalformed)
 	}

@@ -108,11 +108,11 @@ func changes(v Versions, plan string, from, to time.Time) []time.Time {
 }
 
 // Payable tells whether what a user uses beyond the quota can be charged: there
-// is a payment method, and the usage that is not paid yet is below the plan's
-// exposure. unpaid is the usage charge of the open period in nanos, with what
+// is a payment method, no invoice that could not be collected, and the usage that
+// is not paid yet is below the plan's exposure. unpaid is the usage charge of the open period in nanos, with what
 // running calls hold.
 func Payable(u *ledger.User, p *Plan, unpaid ledger.Amount) bool {
-	return u.PaymentMethod != "" && (p.Exposure == 0 || unpaid < p.Exposure)
+	return u.PaymentMethod != "" && !u.Owes() && (p.Exposure == 0 || unpaid < p.Exposure)
 }
 
 // SpendLimit is the lower of the operator's and the customer's own spend limit;

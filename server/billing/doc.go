@@ -1,0 +1,43 @@
+// Package billing makes invoices of what was used, and sees that they are paid.
+//
+// [Billing] is the whole of it. [Billing.Work] does everything that is due;
+// [Billing.Run] is the same, asked for by somebody who wants to know what came of
+// it; [Billing.Draft] is the invoice of a month as it would be now, by the very
+// function that makes it. [Provider] and [Mailer] are what billing needs of the
+// world; packages stripe and mail fill them. [Schedule] calls it by the clock.
+//
+// # A bill
+//
+// A period is billed because it is unbilled, never because of the date: whoever
+// calls Work, and however often, finds the months of each user that have ended,
+// have had their grace, and have no invoice, oldest first. Sealing one is a single
+// entry of the ledger: totals, lines, number, sealed range, the chain's head, and
+// the mail about it. From then on the invoice is a state machine in the ledger:
+// push it to the provider, collect it, try again later, give it up. Each operation
+// is two entries, its intent before the call and its outcome after it, and its
+// idempotency key is in the intent. A crash anywhere leaves an intent, and the
+// next Work makes the same call with the same key; where the key may be forgotten
+// it looks first. Hints of the provider, by webhook or by polling, never carry
+// news: they say what to look at.
+//
+// What arrives for a month after its invoice is charged, or given back, as an
+// adjustment on the next one: what the month comes to now, at its own terms, less
+// what was invoiced for it.
+//
+// # Invariants
+//
+//   - One invoice a user and month, or one that names the void one it replaces.
+//   - Nothing is charged that was not sealed, and nothing is charged twice: one
+//     invoice at the provider, found again by the metadata that carry the ledger's
+//     id; one payment, which the provider refuses to take twice.
+//   - The sum of an invoice's lines is its total; each line was rounded once.
+//   - What is below the provider's minimum is carried to the next invoice, once.
+//   - One user who cannot be billed keeps nobody else from being billed.
+//   - Only one goroutine bills, collects or mails at a time.
+//
+// # Crash rules
+//
+// Nothing is kept outside the ledger but where the last poll ended, and after a
+// start polling goes back far enough. A restored ledger is compared with the
+// provider first: see reconcile.
+package billing
