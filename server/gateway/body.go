@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -11,33 +13,105 @@ import (
 	"tollgate/server/admission"
 )
 
-// upload passes the request's body on as it comes, and bounds it.
+// upload passes the request's body on as it comes, and bounds it in bytes and in
+// time.
 type upload struct {
 	io.ReadCloser
-	left    int64 // of the largest body
-	trailer http.Header
+	w        http.ResponseWriter // of the connection that the body comes from
+	length   int64               // -1: not known
+	left     int64               // of the largest body
+	trailer  http.Header
+	patience time.Duration // of the gateway
+	duplex   bool          // answers are passed on while the body comes
+
 	// Shared: the transport reads in a goroutine of its own.
 	n      atomic.Int64
 	failed atomic.Bool // the client broke off
 	over   atomic.Bool // the body is too large
-	closed atomic.Bool
+	late   atomic.Bool // the client sent nothing for too long
+
+	// mu orders the deadlines of the connection: none is set by a transport that
+	// reads on when the call, and perhaps the next one, has the connection.
+	mu     sync.Mutex
+	closed bool
+	timed  bool  // a deadline was set
+	free   bool  // there is no limit any more
+	ended  bool  // the body has wholly come
+	fresh  int64 // bytes that came since the deadline was set
+	enough int64 // so many of them renew it; 0: each read does
 }
+
+// steady is how much of a body that is read before admission must come in the
+// gateway's patience, so that a trickle keeps no call.
+const steady = 4 << 10
 
 // Close ends reading. It leaves the client's body open: closing that would read
 // it to its end first, which may never come.
 func (u *upload) Close() error {
-	u.closed.Store(true)
+	u.mu.Lock()
+	u.closed = true
+	u.mu.Unlock()
 	return nil
+}
+
+// await lets the next piece be read, within the gateway's patience. Deadlines
+// of connections are by the clock of the system; net/http takes them off when the
+// body has come. One that cannot be set leaves the client as patient as the
+// server is.
+func (u *upload) await() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.closed {
+		return false
+	}
+	if !u.free && !u.ended && (!u.timed || u.fresh >= u.enough) {
+		u.timed, u.fresh = true, 0
+		_ = http.NewResponseController(u.w).SetReadDeadline(time.Now().Add(u.patience))
+	}
+	return true
+}
+
+func (u *upload) came(n int, end bool) {
+	u.mu.Lock()
+	u.fresh += int64(n)
+	u.ended = u.ended || end
+	u.mu.Unlock()
+}
+
+// unlimit lets the client send at any pace once the upstream has begun to answer,
+// which knows what it waits for. Over HTTP/1 net/http passes no answer on while
+// the body is read, so that the limit must stay.
+func (u *upload) unlimit() {
+	if !u.duplex {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.free = true
+	if u.timed && !u.ended {
+		_ = http.NewResponseController(u.w).SetReadDeadline(time.Time{})
+	}
+}
+
+// finish bounds what net/http reads of a body that has not wholly come, before
+// it takes the next call or closes the connection.
+func (u *upload) finish() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.closed = true
+	if u.length != 0 && !u.ended && !u.late.Load() {
+		_ = http.NewResponseController(u.w).SetReadDeadline(time.Now().Add(u.patience))
+	}
 }
 
 var errBodyTooLarge = errors.New("the request's body is too large")
 
 func (u *upload) Read(p []byte) (int, error) {
-	if u.closed.Load() {
+	if !u.await() {
 		return 0, http.ErrBodyReadAfterClose
 	}
 	n, err := u.ReadCloser.Read(p)
-	u.n.Add(int64(n))
+	u.came(n, u.n.Add(int64(n)) == u.length || err == io.EOF)
 	if u.left -= int64(n); u.left < 0 {
 		u.over.Store(true)
 		return 0, errBodyTooLarge
@@ -46,6 +120,7 @@ func (u *upload) Read(p []byte) (int, error) {
 	case err == io.EOF:
 		dropPrivate(u.trailer) // it is there now, and is sent next
 	case err != nil:
+		u.late.Store(errors.Is(err, os.ErrDeadlineExceeded))
 		u.failed.Store(true)
 	}
 	return n, err

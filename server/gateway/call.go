@@ -88,6 +88,7 @@ func (c *call) end() {
 		c.stopWatch()
 	}
 	c.cancel()
+	c.upload.finish()
 	if t := c.drainTime.Load(); t != nil {
 		t.Stop()
 	}

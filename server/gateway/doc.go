@@ -56,6 +56,9 @@
 //   - An unbilled record has no quantities, so that the sums of records agree with
 //     totals.
 //   - A call keeps its route, prices and plan from admission to its record.
+//   - No client keeps a call by doing nothing: it has Options.Patience to accept a
+//     piece of the answer, and to send a piece of its request until the upstream
+//     has answered. A body that is read first must also come at a steady pace.
 //   - Memory per call is bounded, whatever passes.
 //
 // # Crashes

@@ -40,8 +40,8 @@ type Options struct {
 	// DecodeLimit is how many bytes of a compressed answer are decoded at most, to
 	// measure it; 0: 256 MiB.
 	DecodeLimit int64
-	// Patience is how long a client may take to accept a piece of an answer before
-	// it counts as having left; 0: one minute.
+	// Patience is how long a client may take to accept a piece of an answer, or to
+	// send one of its request, before it counts as having left; 0: one minute.
 	Patience time.Duration
 	// TrustedProxies are the networks whose X-Forwarded-For counts.
 	TrustedProxies []netip.Prefix

@@ -49,8 +49,9 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	c := &call{g: g, route: rt, client: r.Context(), method: r.Method, start: g.Elapsed(), preflight: preflight != nil}
 	c.Context, c.cancel = context.WithCancel(g.base)
-	c.w.ResponseWriter, c.w.patience = w, g.Patience
-	c.upload.ReadCloser, c.upload.left, c.upload.trailer = r.Body, g.MaxBody, r.Trailer
+	c.w.ResponseWriter, c.w.patience, c.w.http2 = w, g.Patience, r.ProtoMajor > 1
+	c.upload.ReadCloser, c.upload.length, c.upload.left, c.upload.trailer = r.Body, r.ContentLength, g.MaxBody, r.Trailer
+	c.upload.w, c.upload.patience, c.upload.duplex = w, g.Patience, r.ProtoMajor > 1
 	defer func() {
 		c.end()
 		if c.w.replaced {
@@ -145,6 +146,7 @@ func (c *call) readBody(r *http.Request) *admission.Refusal {
 	c.reader = m.reader(r.Header, inflation*g.MaxBody)
 	length := r.ContentLength
 	if length != 0 && (c.reader != nil || c.repeat.body != nil || length < 0 && m.countsRequest) {
+		c.upload.enough = steady
 		if err := c.spool.fill(g.spooler, &c.upload, length, c); err != nil {
 			return c.unread(err)
 		}
@@ -188,6 +190,8 @@ func (c *call) unread(err error) *admission.Refusal {
 		refusal := admission.NewRefusal(admission.LedgerUnavailable, "The request's body cannot be kept at the moment, so the call is not made. Try again shortly.")
 		refusal.RetryAfter = 5 * time.Second
 		return refusal
+	case c.upload.late.Load():
+		return tooSlow()
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return &admission.Refusal{Status: http.StatusBadRequest, Code: "client_left", Title: "Request broken off", Detail: "The request did not arrive whole."}
 	}

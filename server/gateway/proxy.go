@@ -30,6 +30,7 @@ const (
 const (
 	upstreamUnreachable = "upstream_unreachable"
 	upstreamTimeout     = "upstream_timeout"
+	requestTimeout      = "request_timeout"
 	bodyTooLarge        = "body_too_large"
 )
 
@@ -152,6 +153,7 @@ func (g *Gateway) answered(res *http.Response) error {
 	if res.StatusCode == http.StatusSwitchingProtocols && !strings.EqualFold(res.Header.Get("Upgrade"), res.Request.Header.Get("Upgrade")) {
 		return errors.New("the upstream switched to a protocol that was not asked for")
 	}
+	c.upload.unlimit()
 	c.status = res.StatusCode
 	c.answer.begin(c.route.measure, res, g.DecodeLimit)
 	h := res.Header
@@ -193,7 +195,7 @@ func (g *Gateway) unanswered(w http.ResponseWriter, r *http.Request, err error) 
 	case c.preflight || c.recorded:
 	default:
 		status := refusal.Status
-		if outcome == ledger.ClientLeft && !c.upload.over.Load() {
+		if outcome == ledger.ClientLeft && !c.upload.over.Load() && !c.upload.late.Load() {
 			status = statusLeft
 		}
 		if c.record(brokenOff, outcome, status) != nil {
@@ -212,6 +214,8 @@ func (c *call) blame(err error) (ledger.Outcome, *admission.Refusal) {
 	switch {
 	case c.upload.over.Load():
 		return ledger.ClientLeft, tooLarge(c.g.MaxBody)
+	case c.upload.late.Load():
+		return ledger.ClientLeft, tooSlow()
 	case c.upload.failed.Load() || c.left():
 		return ledger.ClientLeft, &admission.Refusal{Status: http.StatusBadRequest, Code: "client_left", Title: "Request broken off", Detail: "The request did not arrive whole."}
 	case isNet && timeout.Timeout():
@@ -223,6 +227,14 @@ func (c *call) blame(err error) (ledger.Outcome, *admission.Refusal) {
 	return ledger.Unreachable, &admission.Refusal{
 		Status: http.StatusBadGateway, Code: upstreamUnreachable, Title: "Upstream not reachable",
 		Detail: "The service behind this gateway could not be reached. The call is not billed.",
+	}
+}
+
+// tooSlow is the refusal of a request whose body stopped coming.
+func tooSlow() *admission.Refusal {
+	return &admission.Refusal{
+		Status: http.StatusRequestTimeout, Code: requestTimeout, Title: "Request too slow",
+		Detail: "The rest of the request's body did not come in time. Send the request again.",
 	}
 }
 

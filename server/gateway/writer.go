@@ -17,8 +17,9 @@ type writer struct {
 	// for ever. A small first piece goes into the server's buffer and needs no
 	// limit: so most calls do not pay for one.
 	patience time.Duration
+	http2    bool // a deadline is of the stream, not of the connection
 	begun    bool // a piece was written
-	limited  bool // the connection has a deadline for writes
+	limited  bool // a deadline was set
 
 	// mu guards what follows: the proxy flushes streams from another goroutine.
 	mu       sync.Mutex
@@ -43,11 +44,13 @@ func (w *writer) WriteHeader(status int) {
 
 func (w *writer) Write(p []byte) (int, error) {
 	w.begin()
-	if w.begun || len(p) > buffered {
+	if w.limited || w.begun || len(p) > buffered {
 		w.limit()
 	}
 	w.begun = true
-	return w.ResponseWriter.Write(p)
+	n, err := w.ResponseWriter.Write(p)
+	w.rest()
+	return n, err
 }
 
 // buffered is how many bytes net/http keeps of an answer before it sends any.
@@ -61,13 +64,23 @@ func (w *writer) limit() {
 	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(w.patience))
 }
 
+// rest takes the deadline off a stream of HTTP/2, which it would end also while
+// there is nothing to write. That of a connection waits for the next piece.
+func (w *writer) rest() {
+	if w.limited && w.http2 {
+		_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Time{})
+	}
+}
+
 // FlushError flushes, as [http.ResponseController] asks for it.
 func (w *writer) FlushError() error {
 	w.begin()
-	if !w.limited { // headers alone: the buffers may be full of the calls before
+	if !w.limited || w.http2 { // else Write has just set it
 		w.limit()
 	}
-	return http.NewResponseController(w.ResponseWriter).Flush()
+	err := http.NewResponseController(w.ResponseWriter).Flush()
+	w.rest()
+	return err
 }
 
 // begin sends the headers, if there are any that were not sent.
