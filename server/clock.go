@@ -25,6 +25,10 @@ type Clock struct {
 	mu     sync.Mutex
 	system func() time.Time
 	save   func(time.Time) error
+	// due is the next instant at which time makes work due, and work does it; nil:
+	// there is none.
+	due  func(time.Time) time.Time
+	work func(context.Context)
 	// mark is the system's time, with its monotonic reading, when marked was
 	// given out; only while the system's clock is behind.
 	mark   time.Time
@@ -49,6 +53,12 @@ func NewTestClock(start time.Time, save func(time.Time) error) *Clock {
 	c := &Clock{test: true, save: save}
 	c.last.Store(start.UnixNano())
 	return c
+}
+
+// Drive has work done whenever a test clock passes an instant that due names. It
+// is called before the clock moves.
+func (c *Clock) Drive(due func(time.Time) time.Time, work func(context.Context)) {
+	c.due, c.work = due, work
 }
 
 // Test tells whether it is a test clock.
@@ -112,6 +122,15 @@ func (c *Clock) move(ctx context.Context, to time.Time) error {
 	}
 	if now := c.Now(); to.Before(now) {
 		return fmt.Errorf("%w back to %s: it stands at %s and only goes forward", ErrClock, to.UTC().Format(time.RFC3339), now.Format(time.RFC3339))
+	}
+	if c.due != nil {
+		for next := c.due(c.Now()); !next.After(to); next = c.due(next) {
+			if err := ctx.Err(); err != nil {
+				return fmt.Errorf("the clock stopped at %s: %w", c.Now().Format(time.RFC3339), err)
+			}
+			c.last.Store(next.UnixNano())
+			c.work(ctx)
+		}
 	}
 	if err := c.save(to.UTC()); err != nil {
 		return fmt.Errorf("keeping the time of the test clock: %w", err)

@@ -28,7 +28,7 @@ var mayImport = map[string][]string{
 	".":                        {"server/cli"},
 	"server/cli":               {"server", "tui", "server/api", "server/config", "ledger"},
 	"tui":                      {"server/api"},
-	"server":                   {"server/config", "server/pricing", "server/admission", "server/gateway", "server/billing", "server/stripe", "server/mail", "server/api", "server/web", "server/sample", "ledger"},
+	"server":                   {"server/config", "server/pricing", "server/admission", "server/gateway", "server/billing", "server/stripe", "server/stripe/stripetest", "server/mail", "server/api", "server/web", "server/sample", "ledger"},
 	"server/gateway":           {"server/admission", "server/pricing", "ledger"},
 	"server/billing":           {"server/pricing", "ledger"},
 	"server/api":               {"server/admission", "server/pricing", "ledger"},

@@ -55,6 +55,7 @@ func (s *Server) reload(ctx context.Context) error {
 		return err
 	}
 	s.gateway.Reload(routing)
+	s.billing.Configure(billingSettings(c))
 	s.cert.current.Store(cert)
 	s.config.Store(c)
 	return nil
@@ -80,6 +81,10 @@ func needRestart(old, c *config.Config) []string {
 		{"[billing] timezone", old.Billing.Timezone, c.Billing.Timezone},
 		{"[billing] proration", old.Billing.Proration, c.Billing.Proration},
 		{"[billing] currency", old.Billing.Currency, c.Billing.Currency},
+		{"[billing] run_at", old.Billing.RunAt, c.Billing.RunAt},
+		{"[stripe] api_base", old.Stripe.APIBase, c.Stripe.APIBase},
+		{"the Stripe secret key", old.Stripe.SecretKey, c.Stripe.SecretKey},
+		{"[mail]", old.Mail, c.Mail},
 		{"[clock]", old.Clock, c.Clock},
 	} {
 		if !reflect.DeepEqual(setting.before, setting.after) {

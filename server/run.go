@@ -35,6 +35,10 @@ func (s *Server) Run(ctx context.Context) error {
 			}
 		})
 	}
+	schedule, err := s.schedule()
+	if err != nil {
+		return errors.Join(err, s.Close())
+	}
 	s.log.Info("tollgate is serving", "listen", s.Addr(), "socket", s.socket, "ledger", s.ledger.Path())
 	s.notify.ready()
 
@@ -53,7 +57,10 @@ func (s *Server) Run(ctx context.Context) error {
 		s.log.Error("stopping", "error", cause)
 	}
 	s.drain(drain)
-	err := errors.Join(cause, s.Close())
+	if schedule != nil {
+		cause = errors.Join(cause, schedule.Stop())
+	}
+	err = errors.Join(cause, s.keepSandbox(), s.Close())
 	if err == nil {
 		s.log.Info("stopped")
 	}

@@ -22,9 +22,12 @@ import (
 	"tollgate/ledger"
 	"tollgate/server/admission"
 	"tollgate/server/api"
+	"tollgate/server/billing"
 	"tollgate/server/config"
 	"tollgate/server/gateway"
 	"tollgate/server/pricing"
+	"tollgate/server/stripe"
+	"tollgate/server/stripe/stripetest"
 )
 
 // Options is what a Server stands on.
@@ -55,7 +58,10 @@ type Server struct {
 	book    *pricing.Book
 	gate    *admission.Gate
 	gateway *gateway.Gateway
-	cert    certificate // in mode "files"
+	billing *billing.Billing
+	stripe  *stripe.Client     // nil: no payment provider
+	sandbox *stripetest.Server // nil: Stripe is Stripe
+	cert    certificate        // in mode "files"
 
 	config   atomic.Pointer[config.Config]
 	draining atomic.Bool
@@ -66,6 +72,8 @@ type Server struct {
 	// base is the context of all requests; cut ends it.
 	base context.Context
 	cut  context.CancelFunc
+
+	sandboxFile string // what the sandbox knows
 
 	socket    string // path; "" until it is bound
 	listeners []served
@@ -119,6 +127,9 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 		FullProration: c.Billing.Proration == "full",
 	})
 	if err := s.openGateway(c); err != nil {
+		return nil, err
+	}
+	if err := s.openBilling(ctx, c); err != nil {
 		return nil, err
 	}
 	if err := s.listen(c); err != nil {
@@ -292,6 +303,9 @@ func (s *Server) serve(name string, l net.Listener, h http.Handler, drains bool)
 // gateway behind them.
 func (s *Server) public(customer http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.own(w, r) {
+			return
+		}
 		if config.ReservedBy(r.URL.Path) != "" {
 			customer.ServeHTTP(w, r)
 			return

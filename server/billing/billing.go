@@ -2,6 +2,8 @@ package billing
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -20,6 +22,8 @@ type Options struct {
 	Now      func() time.Time
 	Log      *slog.Logger
 	Settings Settings
+	// TestClock tells that Now is simulated, and never that of the provider.
+	TestClock bool
 	// ChangePlan puts a user on the plan that was asked for before there was a
 	// payment method, at once or at the next period as any change of plan.
 	ChangePlan func(ctx context.Context, user ledger.UserID, tier string) error
@@ -52,6 +56,7 @@ type Billing struct {
 	digits   int
 	minimum  int64 // minor units that the provider takes at least
 
+	pinned time.Time // when the provider's account and clock were last compared
 	opened time.Time // the ledger's last entry when it was opened
 	polled struct {  // guarded by working
 		since time.Time
@@ -92,13 +97,39 @@ func (b *Billing) Work(ctx context.Context) error {
 	return b.collect(ctx)
 }
 
-// ready tells whether anything may be billed: not before a restored ledger was
-// compared with the provider, and not while the clock is off.
+// ready makes sure that the ledger may bill: a restored one was compared with the
+// provider.
 func (b *Billing) ready(ctx context.Context) error {
 	if b.Provider == nil || b.Ledger.Reconciled() {
 		return nil
 	}
+	if err := b.Pin(ctx); err != nil {
+		return err
+	}
 	return b.reconcile(ctx)
+}
+
+// maxDrift is how far our clock may be from the provider's.
+const maxDrift = 5 * time.Minute
+
+// ErrClock reports a clock that is so far off that nothing may be charged by it.
+var ErrClock = errors.New("the clock is not the payment provider's")
+
+// Pin ties the ledger to the provider's account, or makes sure that it is the one
+// it is tied to: [ledger.ErrMismatch]. It compares the clocks as well.
+func (b *Billing) Pin(ctx context.Context) error {
+	account, err := b.Provider.Account(ctx)
+	if err != nil {
+		return fmt.Errorf("ask the payment provider who we are: %w", err)
+	}
+	if err := b.Ledger.PinProvider(b.Now(), ledger.Provider{Account: account.ID, Live: account.Live}); err != nil {
+		return err
+	}
+	if drift := b.Now().Sub(account.Now); drift.Abs() > maxDrift && (account.Live || !b.TestClock) {
+		return fmt.Errorf("%w: it is %s ahead of it; set the clock of this machine, and until then nothing is charged", ErrClock, drift.Round(time.Second))
+	}
+	b.pinned = b.Now()
+	return nil
 }
 
 // NextDue is the next instant after t at which time alone makes work due: the

@@ -31,13 +31,19 @@ const (
 // noMethod is the failure of an invoice whose user has no payment method.
 const noMethod = "no_payment_method"
 
-// tooManyUnknown is after how many unknown outcomes in a row the provider is
+// tooManyUnknown is after how many unknown outcomes the provider is
 // left alone until the next time.
 const tooManyUnknown = 3
 
 // collect brings every invoice as far as it can go now.
 func (b *Billing) collect(ctx context.Context) error {
 	unknown := 0
+	var err error
+	if b.Provider != nil && b.Now().Sub(b.pinned) >= time.Hour {
+		if err = b.Pin(ctx); err != nil {
+			unknown = tooManyUnknown // mails can go out all the same
+		}
+	}
 	for a := range b.Ledger.Accounts(0) {
 		for _, ref := range a.User().Invoices {
 			if !ref.Todo && (ref.State != ledger.Issued || b.Provider == nil) {
@@ -48,7 +54,6 @@ func (b *Billing) collect(ctx context.Context) error {
 			}
 			switch err := b.advance(ctx, ref.ID, unknown < tooManyUnknown); {
 			case err == nil:
-				unknown = 0
 			case errors.Is(err, ErrUnknown):
 				unknown++
 				b.Log.Warn("what became of a call to the payment provider is not known yet", "invoice", ref.ID, "error", err)
@@ -60,7 +65,7 @@ func (b *Billing) collect(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return err
 }
 
 // advance takes an invoice through all its steps that are due.

@@ -185,7 +185,9 @@ func (r *reading) billing() {
 func (r *reading) outside() {
 	if base := &r.c.Stripe.APIBase; *base != "" {
 		*base = strings.TrimRight(*base, "/")
-		r.webAddress(r.root.get("stripe", "api_base"), *base)
+		if *base != "builtin:sandbox" {
+			r.webAddress(r.root.get("stripe", "api_base"), *base)
+		}
 	}
 	m := &r.c.Mail
 	at := r.root.get("mail", "smtp")
