@@ -162,6 +162,11 @@ func TestKeysRefused(t *testing.T) {
 		`{"Name":1}`:                                  "invalid_field",
 		`{"name":"x"`:                                 "invalid_json",
 		`"x"`:                                         "invalid_json",
+		`{"name":"a","name":"b"}`:                     "duplicate_field",
+		`{"name":"a","scope":"call","NAME":"a"}`:      "duplicate_field",
+		`{"networks":[],"networ\u212As":[]}`:          "duplicate_field", // the Kelvin sign is a k
+		`{"x":[{"a":{}},{"a":{"b":1,"b":1}}]}`:        "duplicate_field",
+		`{"x":[{"a":{}},{"a":{"b":1}}]}`:              "invalid_field",
 	} {
 		wantProblem(t, h.call("POST", "/v1/keys", manage, body), 400, code)
 	}

@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"mime"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -163,62 +161,6 @@ func paramList(params []param) string {
 		names[i] = p.name
 	}
 	return "; it takes " + strings.Join(names, ", ")
-}
-
-// decodeBody reads one JSON object. Fields that are not marked omitempty must
-// be there, so that an empty object never means "remove the limit".
-func decodeBody(w http.ResponseWriter, r *http.Request, body any) error {
-	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
-		return refusal(http.StatusRequestEntityTooLarge, "body_too_large", "The body is larger than %d bytes.", maxBody)
-	}
-	if err != nil {
-		return refusal(http.StatusBadRequest, "unreadable_body", "The body broke off: %v.", err)
-	}
-	contentType := r.Header.Get("Content-Type")
-	if contentType != "" || len(text) > 0 {
-		if media, _, err := mime.ParseMediaType(contentType); err != nil || media != typeJSON {
-			return refusal(http.StatusUnsupportedMediaType, "unsupported_media_type", "Send the body with Content-Type: application/json, not %q.", contentType)
-		}
-	}
-	if len(bytes.TrimSpace(text)) == 0 {
-		text = []byte("{}")
-	}
-	var given map[string]json.RawMessage
-	if err := json.Unmarshal(text, &given); err != nil || given == nil {
-		return refusal(http.StatusBadRequest, "invalid_json", "The body is not a JSON object%s.", because(err))
-	}
-	for name, optional := range jsonFields(reflect.TypeOf(body).Elem()) {
-		if _, ok := given[name]; !ok && !optional {
-			return refusal(http.StatusBadRequest, "missing_field", "The body needs the field %q.", name)
-		}
-	}
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(body); err != nil {
-		return refusal(http.StatusBadRequest, "invalid_field", "The body does not fit%s.", because(err))
-	}
-	return nil
-}
-
-func because(err error) string {
-	if err == nil {
-		return ""
-	}
-	return ": " + strings.TrimPrefix(err.Error(), "json: ")
-}
-
-// jsonFields is the names of a struct's JSON fields, and whether each may be
-// left out.
-func jsonFields(t reflect.Type) map[string]bool {
-	fields := map[string]bool{}
-	for _, f := range reflect.VisibleFields(t) {
-		if tag, ok := f.Tag.Lookup("json"); ok {
-			name, options, _ := strings.Cut(tag, ",")
-			fields[name] = strings.Contains(options, "omitempty")
-		}
-	}
-	return fields
 }
 
 func writeJSON(w http.ResponseWriter, status int, answer any) error {
