@@ -195,5 +195,5 @@ func (c *call) unread(err error) *admission.Refusal {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return &admission.Refusal{Status: http.StatusBadRequest, Code: "client_left", Title: "Request broken off", Detail: "The request did not arrive whole."}
 	}
-	return &admission.Refusal{Status: http.StatusBadRequest, Code: "bad_request", Title: "Request cannot be read", Detail: "The request's body could not be read."}
+	return &admission.Refusal{Status: http.StatusBadRequest, Code: badRequest, Title: "Request cannot be read", Detail: "The request's body could not be read."}
 }

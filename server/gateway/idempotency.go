@@ -69,12 +69,20 @@ func repeatID(user ledger.UserID, key string) (id [16]byte) {
 	return [16]byte(sum[:])
 }
 
-// begin takes the key of a call; the refusal says that a call with it is running.
+// begin takes the key of a call; the refusal says that a call with it is running,
+// or that there are several keys.
 func (p *repeat) begin(r *running, user ledger.UserID, call *http.Request) *admission.Refusal {
-	key := call.Header.Get(idempotencyHeader)
-	if key == "" || user == 0 {
+	keys := call.Header[idempotencyHeader]
+	if len(keys) > 1 {
+		return &admission.Refusal{
+			Status: http.StatusBadRequest, Code: badRequest, Title: "Request cannot be read", NoRetry: true,
+			Detail: "The request has more than one Idempotency-Key. Send one.",
+		}
+	}
+	if len(keys) == 0 || keys[0] == "" || user == 0 {
 		return nil
 	}
+	key := keys[0]
 	p.ID = repeatID(user, key)
 	if !r.begin(p.ID) {
 		return &admission.Refusal{

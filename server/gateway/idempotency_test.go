@@ -181,3 +181,16 @@ func TestKeysWorkWhereTheBodyIsMeasuredToo(t *testing.T) {
 	equal(t, "refused calls leave no mark", w.call("POST", "/", `{"docs":1}`, "Idempotency-Key: l").code, "unmeasurable_request")
 	equal(t, "so another body is taken", w.call("POST", "/", `{"docs":[1]}`, "Idempotency-Key: l").StatusCode, 200)
 }
+
+func TestSeveralKeysAreRefused(t *testing.T) {
+	w := newWorld(t, setup{routes: []gateway.Route{route("/")}}, echo)
+	for _, second := range []string{"one", "two", ""} {
+		r := w.request("POST", "/", strings.NewReader("x"), "Idempotency-Key: one")
+		r.Header.Add("Idempotency-Key", second)
+		a := w.do(r)
+		equal(t, "status", a.StatusCode, 400)
+		equal(t, "code", a.code, "bad_request")
+	}
+	equal(t, "one of them", w.call("POST", "/", "x", "Idempotency-Key: one").StatusCode, 200)
+	w.record()
+}

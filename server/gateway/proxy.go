@@ -31,6 +31,7 @@ const (
 	upstreamUnreachable = "upstream_unreachable"
 	upstreamTimeout     = "upstream_timeout"
 	requestTimeout      = "request_timeout"
+	badRequest          = "bad_request"
 	bodyTooLarge        = "body_too_large"
 )
 
