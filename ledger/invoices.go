@@ -236,14 +236,17 @@ func headAt(db *bolt.DB, seq uint64) (head [32]byte, err error) {
 					return err
 				}
 				if stored == nil {
-					return fmt.Errorf("entry %d: %w", seq, ErrNotFound)
+					return nil // the last one of the log: the tail follows
 				}
 				head = chain(head, stored)
 			}
 			return found
 		})
-		if err == found {
+		switch {
+		case err == found:
 			return nil
+		case err == nil:
+			return fmt.Errorf("entry %d: %w", seq, ErrNotFound)
 		}
 		return err
 	})
