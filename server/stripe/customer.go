@@ -3,7 +3,6 @@ package stripe
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -32,7 +31,9 @@ func (c *Client) Customer(ctx context.Context, r billing.CustomerRequest) (billi
 	}
 	done, err := look()
 	if err == nil && !done {
-		err = c.persist(r.Key+"/customer", look, func(key string) error {
+		// The same key with other parameters would be refused.
+		of := digest(strings.Join([]string{r.Personal.Email, r.Personal.Name, r.Personal.Company, r.Personal.Address}, "\x00"))
+		err = c.persist(r.Key+"/customer/"+of, look, func(key string) error {
 			got = &stripego.Customer{}
 			return c.post(ctx, key, "/v1/customers", customerParams(r), got)
 		})
@@ -217,7 +218,7 @@ func (c *Client) Checkout(ctx context.Context, r billing.CheckoutRequest) (strin
 		return c.post(ctx, key, "/v1/checkout/sessions", p, &got)
 	})
 	if err == nil && got.URL == "" {
-		err = errors.Join(unreadable("reading a checkout session"))
+		err = unreadable("reading a checkout session")
 	}
 	if err != nil {
 		return "", fmt.Errorf("beginning a checkout of customer %s: %w", r.Customer, err)

@@ -154,11 +154,28 @@ func readForm(form url.Values, body io.ReadCloser) url.Values {
 	return form
 }
 
-// newPost is a request as someone else with the account's key would send it.
-func newPost(path, form string) (*http.Request, error) {
-	r, err := http.NewRequest(http.MethodPost, "http://stripe.test"+path, strings.NewReader(form))
+// newRequest is one as someone else with the account's key would send it.
+func newRequest(method, path, form string) (*http.Request, error) {
+	r, err := http.NewRequest(method, "http://stripe.test"+path, strings.NewReader(form))
 	if err == nil {
 		r.Header.Set("Authorization", "Bearer sk_test_dashboard")
 	}
 	return r, err
+}
+
+// post changes something as the operator or Stripe's pages would.
+func post(t *testing.T, s *sandbox, path, form string) {
+	t.Helper()
+	r, err := newRequest(http.MethodPost, path, form)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := s.Server.Client().Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Body.Close()
+	if body, err := io.ReadAll(a.Body); err != nil || a.StatusCode != http.StatusOK {
+		t.Fatalf("POST %s: %s %v", path, body, err)
+	}
 }

@@ -126,14 +126,7 @@ func TestPushLeavesADraftThatDiffers(t *testing.T) {
 // meddle adds a line to a draft, as someone could in Stripe's dashboard.
 func meddle(t *testing.T, s *sandbox, draft stripetest.Invoice) {
 	t.Helper()
-	form := fmt.Sprintf("customer=%s&invoice=%s&currency=usd&amount=5", draft.Customer, draft.ID)
-	r, err := newPost("/v1/invoiceitems", form)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if a, err := s.Server.Client().Do(r); err != nil || a.StatusCode != 200 {
-		t.Fatal(a, err)
-	}
+	post(t, s, "/v1/invoiceitems", fmt.Sprintf("customer=%s&invoice=%s&currency=usd&amount=5", draft.Customer, draft.ID))
 }
 
 func TestPushJoinsManyLines(t *testing.T) {
