@@ -165,7 +165,8 @@ func checkAmount(amount int64, currency, param string) *failure {
 	if len(currency) != 3 || strings.ToLower(currency) != currency {
 		return invalid("", "currency", "Invalid currency: "+currency+".")
 	}
-	if amount > 99999999 && !zeroDecimal(currency) || amount > 9999999999 {
+	size := max(amount, -amount)
+	if size > 99999999 && !zeroDecimal(currency) || size > 9999999999 {
 		return invalid("amount_too_large", param, "Amount must be no more than "+money(99999999, currency))
 	}
 	if (currency == "isk" || currency == "ugx") && amount%100 != 0 || threeDecimal(currency) && amount%10 != 0 {

@@ -103,7 +103,7 @@ func (c *call) sessionItems(o *Session) *failure {
 				return f
 			}
 		}
-		if i.Quantity < 1 || i.Quantity > 999999 {
+		if i.Quantity < 1 || i.Quantity > maxQuantity {
 			return invalid("parameter_invalid_integer", e.key("quantity"), "Invalid quantity.")
 		}
 		data := e.sub("price_data")
@@ -198,9 +198,9 @@ func expireSession(c *call) (any, *failure) {
 }
 
 func listSessions(c *call) (any, *failure) {
-	customer, intent := c.p.str("customer"), c.p.str("payment_intent")
+	customer, intent, status := c.p.str("customer"), c.p.str("payment_intent"), c.p.str("status")
 	keep := func(o *Session) bool {
-		return (customer == "" || o.Customer == customer) && (intent == "" || o.PaymentIntent == intent)
+		return (customer == "" || o.Customer == customer) && (intent == "" || o.PaymentIntent == intent) && (status == "" || o.Status == status)
 	}
 	return page(c, &c.s.state.Sessions, keep, c.s.viewSession)
 }
@@ -248,7 +248,7 @@ func (s *Server) complete(o *Session, k cardKind, confirmed bool) (string, *fail
 	}
 	if customer == nil && o.CustomerCreation == "always" {
 		customer = &Customer{Base: s.newBase("cus", "customer", nil), Email: o.CustomerEmail, TaxExempt: "none", NextNumber: 1}
-		customer.InvoicePrefix = "SB" + suffix(customer.ID)[len(suffix(customer.ID))-6:]
+		customer.InvoicePrefix = s.invoicePrefix()
 		s.state.Customers.add(customer)
 		s.emit("customer.created", s.viewCustomer(customer))
 		o.Customer = customer.ID

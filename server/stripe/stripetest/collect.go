@@ -12,6 +12,13 @@ func finalizeInvoice(c *call) (any, *failure) {
 	if f != nil {
 		return nil, f
 	}
+	advance, f := c.p.boolean("auto_advance", o.AutoAdvance)
+	if f != nil {
+		return nil, f
+	}
+	if o.Status == "draft" {
+		o.AutoAdvance = advance
+	}
 	if f := c.s.finalize(o); f != nil {
 		return nil, f
 	}

@@ -21,22 +21,19 @@ func (s *Server) viewCustomer(o *Customer) any {
 
 func createCustomer(c *call) (any, *failure) {
 	s := c.s
-	o := &Customer{Base: Base{}, TaxExempt: "none", NextNumber: 1}
+	o := &Customer{TaxExempt: "none", NextNumber: 1}
 	// The parameters are read before an id is used up.
 	if f := c.applyCustomer(o); f != nil {
 		return nil, f
 	}
 	o.Base = s.newBase("cus", "customer", o.Metadata)
-	o.InvoicePrefix = s.tag[2:6] + suffix(o.ID)[len(suffix(o.ID))-4:]
-	o.InvoicePrefix = strings.ToUpper(o.InvoicePrefix)
+	o.InvoicePrefix = s.invoicePrefix()
 	s.state.Customers.add(o)
 	s.emit("customer.created", s.viewCustomer(o))
 	if token := c.p.str("payment_method"); token != "" {
-		m, f := c.attachByToken(token, o)
-		if f != nil {
+		if _, f := c.attachByToken(token, o); f != nil {
 			return nil, f
 		}
-		_ = m
 	}
 	return s.viewCustomer(o), nil
 }

@@ -25,6 +25,9 @@
 // for 30 days and idempotency keys for 24 hours, as Stripe does, so memory grows
 // only with the objects.
 //
+// The sandbox is only told what to do: auto_advance is kept and shown, but no
+// invoice is finalized or collected by itself.
+//
 // Rules come from Stripe's API reference unless said otherwise. What was chosen
 // where the reference is silent is said where it is done.
 package stripetest

@@ -36,7 +36,7 @@ func (c *clock) advance(d time.Duration) {
 
 // api calls a stand-in.
 type api struct {
-	t      *testing.T
+	t      testing.TB
 	server *stripetest.Server
 	clock  *clock
 	client *http.Client

@@ -316,7 +316,7 @@ func (c *call) itemAmount(i *InvoiceItem) *failure {
 		if i.Quantity, f = c.p.integer("quantity"); f != nil {
 			return f
 		}
-		if i.Quantity < 0 || i.Quantity > 1e9 {
+		if i.Quantity < 0 || i.Quantity > maxQuantity {
 			return invalid("parameter_invalid_integer", "quantity", "Invalid quantity.")
 		}
 	}

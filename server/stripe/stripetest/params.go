@@ -42,13 +42,19 @@ func (p params) hasAny(name string) bool {
 
 func (p params) str(name string) string { return p.form.Get(p.key(name)) }
 
+// maxInteger and maxQuantity keep sums and products far from overflow.
+const (
+	maxInteger  = 1_000_000_000_000
+	maxQuantity = 1_000_000
+)
+
 func (p params) integer(name string) (int64, *failure) {
 	text := p.str(name)
 	if text == "" {
 		return 0, nil
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
+	if err != nil || n > maxInteger || n < -maxInteger {
 		return 0, invalid("parameter_invalid_integer", p.key(name), "Invalid integer: "+text)
 	}
 	return n, nil

@@ -146,7 +146,7 @@ func createCreditNote(c *call) (any, *failure) {
 		o.PostPaymentCredit += n.amount
 	}
 	note.Base = s.newBase("cn", "credit_note", n.metadata)
-	note.Number = fmt.Sprintf("%s-CN-%s", o.Number, suffix(note.ID)[len(suffix(note.ID))-4:])
+	note.Number = fmt.Sprintf("%s-CN-%02d", o.Number, s.creditNotesOf(o)+1)
 	note.PDF = s.base() + "/invoice/" + o.ID + "/pdf"
 	for i := range note.Parts {
 		note.Parts[i].ID = fmt.Sprintf("cnli_%s%02d", suffix(note.ID), i)
@@ -208,6 +208,9 @@ func (c *call) readCreditNote() (n noteRequest, f *failure) {
 				if l.Quantity, f = e.integer("quantity"); f != nil {
 					return n, f
 				}
+				if l.Quantity < 0 || l.Quantity > maxQuantity {
+					return n, invalid("parameter_invalid_integer", e.key("quantity"), "Invalid quantity.")
+				}
 			}
 			l.Amount *= l.Quantity
 		}
@@ -256,6 +259,16 @@ func (c *call) giveBack(o *Invoice, note *CreditNote, n noteRequest) *failure {
 		s.emit("customer.updated", s.viewCustomer(customer))
 	}
 	return nil
+}
+
+// creditNotesOf counts the credit notes of an invoice.
+func (s *Server) creditNotesOf(o *Invoice) (n int) {
+	for _, note := range s.state.CreditNotes.all {
+		if note.Invoice == o.ID {
+			n++
+		}
+	}
+	return n
 }
 
 func (c *call) creditNote() (*CreditNote, *failure) {

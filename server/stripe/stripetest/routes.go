@@ -67,7 +67,7 @@ func endpoints() map[string]*endpoint {
 		post + "payment_methods/*/detach":      at(detachPaymentMethod, ""),
 		get + "setup_intents/*":                at(getSetupIntent, ""),
 		post + "checkout.sessions":             at(createSession, "cancel_url client_reference_id currency customer customer_creation customer_email expires_at line_items locale metadata mode payment_intent_data payment_method_types setup_intent_data success_url"),
-		get + "checkout.sessions":              at(listSessions, list+"customer payment_intent"),
+		get + "checkout.sessions":              at(listSessions, list+"customer payment_intent status"),
 		get + "checkout.sessions/*":            at(getSession, ""),
 		get + "checkout.sessions/*/line_items": at(listSessionItems, list),
 		post + "checkout.sessions/*/expire":    at(expireSession, ""),

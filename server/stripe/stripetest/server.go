@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"html/template"
 	"io"
 	"net/http"
 	"net/url"
@@ -35,6 +36,7 @@ type Server struct {
 	client    *http.Client
 	wake      chan struct{} // an event waits for webhooks; see RunWebhooks
 	endpoints map[string]*endpoint
+	templates func() *template.Template
 
 	mu        sync.Mutex // guards all below
 	state     state
@@ -59,7 +61,7 @@ func New(o Options) *Server {
 		o.Account = "acct_1" + tag
 	}
 	o.URL = strings.TrimRight(o.URL, "/")
-	s := &Server{options: o, tag: tag, client: o.Webhooks, wake: make(chan struct{}, 1), endpoints: endpoints()}
+	s := &Server{options: o, tag: tag, client: o.Webhooks, wake: make(chan struct{}, 1), endpoints: endpoints(), templates: sync.OnceValue(newTemplates)}
 	if s.client == nil {
 		s.client = http.DefaultClient
 	}

@@ -1,6 +1,8 @@
 package stripetest
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -86,11 +88,25 @@ type state struct {
 	Keys           keys                                 `json:"keys"`
 }
 
-// newID is the next id with a prefix. They sort in the order in which they were given.
+// newID is the next id with a prefix. They sort in the order in which they were
+// given. The end follows from Options.Seed: who does not know that cannot guess
+// the address of a page.
 func (s *Server) newID(prefix string) string {
 	s.state.Seq++
-	return fmt.Sprintf("%s_1%s%010d", prefix, s.tag, s.state.Seq)
+	var in [16]byte
+	binary.BigEndian.PutUint64(in[:8], s.options.Seed)
+	binary.BigEndian.PutUint64(in[8:], uint64(s.state.Seq))
+	sum := sha256.Sum256(in[:])
+	const digits = "0123456789ABCDEFGHJKLMNPQRSTVWXYZabcdefghijkmnopqrstuvwxyz"
+	id := fmt.Appendf(nil, "%s_1%s%08d", prefix, s.tag, s.state.Seq)
+	for _, b := range sum[:8] {
+		id = append(id, digits[int(b)%len(digits)])
+	}
+	return string(id)
 }
+
+// invoicePrefix is what the numbers of a customer's invoices begin with.
+func (s *Server) invoicePrefix() string { return fmt.Sprintf("SB%05d", s.state.Seq) }
 
 // newBase is the beginning of an object.
 func (s *Server) newBase(prefix, object string, metadata map[string]string) Base {
@@ -107,11 +123,14 @@ func suffix(id string) string {
 
 // find is the view of any object, for expansion; nil if there is none.
 func (s *Server) find(id string) any {
+	st := &s.state
+	if o, ok := st.Products.byID[id]; ok {
+		return *o // their ids may be anything
+	}
 	i := strings.IndexByte(id, '_')
 	if i < 0 {
 		return nil
 	}
-	st := &s.state
 	switch id[:i] {
 	case "cus":
 		return viewOf(&st.Customers, id, s.viewCustomer)
@@ -133,8 +152,6 @@ func (s *Server) find(id string) any {
 		return viewOf(&st.CreditNotes, id, s.viewCreditNote)
 	case "dp":
 		return viewOf(&st.Disputes, id, plain)
-	case "prod":
-		return viewOf(&st.Products, id, plain)
 	case "price":
 		return viewOf(&st.Prices, id, plain)
 	}

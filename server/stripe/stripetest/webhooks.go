@@ -183,14 +183,13 @@ func (s *Server) DeliverWebhooks(ctx context.Context, d Delivery) (int, error) {
 	}
 	taken := make(map[int]bool, len(send))
 	count := 0
-	for round := range d.Duplicate + 1 {
+	for range d.Duplicate + 1 {
 		for i, p := range send {
 			if ctx.Err() == nil && s.deliver(ctx, p, now.Add(d.Skew)) {
 				taken[i] = true
 				count++
 			}
 		}
-		_ = round
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
