@@ -194,10 +194,14 @@ func (s *service) status(now time.Time) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
+	path, err := filepath.Abs(s.Ledger.Path()) // who asks is in another folder
+	if err != nil {
+		return Status{}, err
+	}
 	status := Status{
 		Version: s.Version, Started: s.Started.UTC(), UptimeMS: s.Uptime(), Clock: s.clock(now), Ready: true, Live: s.Live(), Refusals: []Refused{},
 		Ledger: LedgerStatus{
-			Path: s.Ledger.Path(), ID: l.ID, Epoch: l.Epoch, Seq: l.Seq, Head: hexHead(l.Head), LastLogged: l.LastLogged.UTC(), Created: l.Created.UTC(),
+			Path: path, ID: l.ID, Epoch: l.Epoch, Seq: l.Seq, Head: hexHead(l.Head), LastLogged: l.LastLogged.UTC(), Created: l.Created.UTC(),
 			Currency: l.Currency, Timezone: l.Zone, Users: l.Users, FileBytes: l.FileBytes, FreeBytes: l.FreeBytes,
 		},
 	}

@@ -368,6 +368,9 @@ func TestStatusAndReload(t *testing.T) {
 	if !s.Ready || s.Version != "test" || s.UptimeMS != 1234 || s.Live.Calls != 7 || s.Ledger.Users != 1 || s.Ledger.Currency != "usd" || s.Ledger.Seq == 0 || s.Clock.Mode != "test" {
 		t.Errorf("got %+v", s)
 	}
+	if !filepath.IsAbs(s.Ledger.Path) {
+		t.Errorf("the ledger's path %s is not absolute", s.Ledger.Path)
+	}
 	h.draining.Store(true)
 	if s := must[api.Status](t)(c.Status(ctx)); s.Ready || s.NotReady == "" {
 		t.Errorf("got %+v", s)

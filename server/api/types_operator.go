@@ -181,7 +181,7 @@ type Refused struct {
 
 // LedgerStatus is the state of the ledger's file.
 type LedgerStatus struct {
-	Path       string    `json:"path"`
+	Path       string    `json:"path" doc:"absolute"`
 	ID         string    `json:"id"`
 	Epoch      int       `json:"epoch"`
 	Seq        uint64    `json:"seq"`

@@ -154,9 +154,9 @@ func (a *app) mayRestore(ctx context.Context, from, to string) error {
 }
 
 // serverRunsOn asks the server at the usual socket, and at the one beside the
-// ledger, for its ledger's path, which is relative to a folder that only the
-// server knows: its own, or mostly that of its socket. No answer means that
-// there is no server; one that cannot tell may have lost the file.
+// ledger, for its ledger's path. Where it runs in a folder of another name, as
+// systemd arranges it, its ledger mostly lies beside its socket. No answer means
+// that there is no server; one that cannot tell may have lost the file.
 func (a *app) serverRunsOn(ctx context.Context, path string) bool {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -178,7 +178,7 @@ func (a *app) serverRunsOn(ctx context.Context, path string) bool {
 		if err == nil && beside == path {
 			return true
 		}
-		if running, err := filepath.Abs(status.Ledger.Path); err == nil && running == path {
+		if status.Ledger.Path == path {
 			return true
 		}
 	}

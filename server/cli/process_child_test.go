@@ -316,3 +316,17 @@ func post(client *http.Client, url, key string, body []byte) (reply, error) {
 	got, err := io.ReadAll(response.Body)
 	return reply{response.StatusCode, response.Header, got}, err
 }
+
+// TestStatusNamesTheLedger: a path from the configuration means something in the
+// server's folder only, so that the operator elsewhere is told the whole.
+func TestStatusNamesTheLedger(t *testing.T) {
+	c := spawn(t, instrumented(t), childFolder(t, "[server]\nlisten = \"127.0.0.1:0\"\n[ledger]\nmin_free = \"1MiB\"\nsnapshot_dir = \"\"\n"))
+	status, err := c.client.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := status.Ledger.Path, filepath.Join(c.folder, "tollgate.db"); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	c.stop()
+}

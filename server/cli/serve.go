@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -137,7 +138,7 @@ func (a *app) firstUser(ctx context.Context, client *api.Client, url string) err
 		return fmt.Errorf("making the first user: %w", err)
 	}
 	return a.answer(added, func(w io.Writer) {
-		fmt.Fprintf(w, "Serving the built-in sample API on %s; the ledger is %s.\n\n", url, status.Ledger.Path)
+		fmt.Fprintf(w, "Serving the built-in sample API on %s; the ledger is %s.\n\n", url, filepath.Base(status.Ledger.Path)) // it is in this folder
 		facts(w, "first user", added.Email+", plan "+added.Plan, "API key", added.APIKey)
 		fmt.Fprintf(w, "\nThe key is shown only now. A call, and what it cost:\n\n%s\n\n%s\n", scanCall(url, added.APIKey), usageCall(url, added.APIKey))
 		fmt.Fprintf(w, "\nAs the operator, in another terminal in this folder:\n\n  %s usage %s\n\n", a.Program, added.Email)
