@@ -110,6 +110,10 @@ func (a *app) keyList() *cobra.Command {
 					return err
 				}
 				return a.answer(keys, func(w io.Writer) {
+					if len(keys) == 0 {
+						fmt.Fprintf(w, "%s has no keys.\n", clean(args[0]))
+						return
+					}
 					t := newTable("KEY>", "NAME", "PREFIX", "SCOPE", "STATUS", "LAST USED", "RULES")
 					for _, k := range keys {
 						t.add(keyID(k.ID), dash(k.Name), k.Prefix, string(k.Scope), k.Status, dash(pointed(k.LastUsed, date)), keyRules(k))

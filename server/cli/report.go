@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -51,6 +52,10 @@ func (a *app) reportTop() *cobra.Command {
 					return err
 				}
 				return a.answer(top, func(w io.Writer) {
+					if len(top) == 0 {
+						fmt.Fprintf(w, "No user has calls %s.\n", inMonth(month))
+						return
+					}
 					t := newTable("USER>", "E-MAIL", "CALLS>", "DOCUMENTS>", "COST>")
 					for _, u := range top {
 						t.add(userID(u.User), dash(u.Email), count(u.TotalCalls), count(u.TotalDocuments), minor(u.TotalCostCents, digits))

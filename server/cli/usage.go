@@ -125,7 +125,7 @@ written as CSV or NDJSON.`,
 				if err != nil {
 					return err
 				}
-				return a.answer(page, func(w io.Writer) { printRecords(w, page) })
+				return a.answer(page, func(w io.Writer) { printRecords(w, args[0], q, page) })
 			})
 		},
 	}
@@ -162,7 +162,11 @@ func recordsFlags(cmd *cobra.Command, q *api.RecordsQuery, from, to string) (err
 	return nil
 }
 
-func printRecords(w io.Writer, page api.RecordsPage) {
+func printRecords(w io.Writer, user string, q api.RecordsQuery, page api.RecordsPage) {
+	if len(page.Records) == 0 {
+		fmt.Fprintln(w, noRecords(user, q))
+		return
+	}
 	t := newTable("TIME (UTC)", "ROUTE", "STATUS>", "MS>", "DOCS>", "TOKENS>", "COST>", "")
 	for _, r := range page.Records {
 		note := ""
@@ -180,6 +184,28 @@ func printRecords(w io.Writer, page api.RecordsPage) {
 	if page.NextCursor != nil {
 		fmt.Fprintf(w, "\nThere are more: --cursor %s\n", clean(*page.NextCursor))
 	}
+}
+
+// noRecords says that a user has no such calls.
+func noRecords(user string, q api.RecordsQuery) string {
+	user = clean(user)
+	switch {
+	case q.Cursor != "":
+		return user + " has no more calls."
+	case q.Month != "":
+		return user + " has no calls " + inMonth(q.Month) + "."
+	case !q.From.IsZero() || !q.To.IsZero():
+		return user + " has no calls in that time."
+	}
+	return user + " has no calls."
+}
+
+// inMonth is a month given by --month, in a sentence.
+func inMonth(month string) string {
+	if month == "" {
+		return "this month"
+	}
+	return "in " + month
 }
 
 func monthVar(cmd *cobra.Command, month *string) {

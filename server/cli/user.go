@@ -82,14 +82,22 @@ func (a *app) userList() *cobra.Command {
 					return a.userArray(cmd.Context(), c)
 				}
 				t := newTable("USER>", "E-MAIL", "PLAN", "STATUS", "KEYS>", "CREATED")
+				none := true
 				err := c.EachUser(cmd.Context(), func(u api.User) error {
+					none = false
 					t.add(userID(u.ID), dash(u.Email), u.Plan, userStatus(u), count(int64(u.Keys)), date(u.Created))
 					return nil
 				})
 				if err != nil {
 					return err
 				}
-				return a.answer(nil, t.print)
+				return a.answer(nil, func(w io.Writer) {
+					if none {
+						fmt.Fprintln(w, "There are no users. Add one with: tollgate user add --email E")
+						return
+					}
+					t.print(w)
+				})
 			})
 		},
 	}
