@@ -38,8 +38,8 @@ func cardKinds() []cardKind {
 		{card: CardGood, label: "succeeds", token: "pm_card_visa"},
 		{card: CardDeclined, label: "is declined", token: "pm_card_chargeDeclined", attach: "generic_decline", charge: "generic_decline"},
 		{card: CardNoFunds, label: "insufficient funds", token: "pm_card_chargeDeclinedInsufficientFunds", attach: "insufficient_funds", charge: "insufficient_funds"},
-		{card: CardAuthenticate, label: "each payment must be confirmed", token: "pm_card_authenticationRequired", confirm: true},
-		{card: CardAuthenticateOnce, label: "must be confirmed once", token: "pm_card_authenticationRequiredOnSetup", confirm1: true},
+		{card: CardAuthenticate, label: "asks to confirm each payment, so it fails while you are away", token: "pm_card_authenticationRequired", confirm: true},
+		{card: CardAuthenticateOnce, label: "asks to confirm once, then succeeds", token: "pm_card_authenticationRequiredOnSetup", confirm1: true},
 		{card: CardFailsLater, label: "can be added, then each charge is declined", token: "pm_card_chargeCustomerFail", charge: "generic_decline"},
 	}
 }
@@ -90,8 +90,12 @@ func declined(code string) *failure {
 		e.Code, e.DeclineCode = "payment_intent_authentication_failure", ""
 		e.Message = "The provided PaymentMethod has failed authentication. You can provide payment_method_data or a new PaymentMethod to attempt to fulfill this PaymentIntent again."
 	}
-	e.DocURL = "https://stripe.com/docs/error-codes/" + strings.ReplaceAll(e.Code, "_", "-")
+	e.DocURL = docURL(e.Code)
 	return &failure{e, http.StatusPaymentRequired, false}
+}
+
+func docURL(code string) string {
+	return "https://stripe.com/docs/error-codes/" + strings.ReplaceAll(code, "_", "-")
 }
 
 // attach gives a card to a customer.

@@ -209,6 +209,7 @@ func (s *Server) collect(o *Invoice, m *PaymentMethod, p payment) *failure {
 	if i.Status == "requires_action" {
 		s.emit("invoice.payment_action_required", s.viewInvoice(o))
 		f.Code = "invoice_payment_intent_requires_action"
+		f.DocURL = docURL(f.Code)
 		f.Message = "This payment requires additional user action before it can be completed successfully. Payment can be completed using the `PaymentIntent` associated with the invoice."
 	}
 	s.emit("invoice.payment_failed", s.viewInvoice(o))

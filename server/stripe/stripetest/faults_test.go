@@ -197,6 +197,26 @@ func TestHangingRequests(t *testing.T) {
 	}
 }
 
+func TestReadsHangToo(t *testing.T) {
+	for _, kind := range []stripetest.FaultKind{stripetest.HangBefore, stripetest.HangAfter} {
+		a := newAPI(t)
+		a.server.Fail(stripetest.Fault{Kind: kind, Path: "/v1/account"})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() {
+			r, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://stripe.test/v1/account", nil)
+			r.Header.Set("Authorization", "Bearer sk_test_1")
+			_, err := a.client.Do(r)
+			done <- err
+		}()
+		a.good(a.get("/v1/customers")) // others go on
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("%v: %v", kind, err)
+		}
+	}
+}
+
 func TestWhichRequestIsStruck(t *testing.T) {
 	statuses := func(a *api, n int) (list []int) {
 		for range n {

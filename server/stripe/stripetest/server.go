@@ -179,15 +179,17 @@ func (s *Server) answer(r *http.Request, form url.Values, requestID string, faul
 	if name := c.p.unknown(e.allowed); name != "" {
 		return invalid("parameter_unknown", name, "Received unknown parameter: "+name).result(), true
 	}
-	if r.Method != http.MethodPost {
-		return c.perform(e, fault), true
+	if r.Method == http.MethodPost { // GET and DELETE are idempotent without
+		c.key = r.Header.Get("Idempotency-Key")
 	}
-	c.key = r.Header.Get("Idempotency-Key")
 	if fault.Kind == ForgetKeys {
 		s.state.Keys = keys{}
 	}
 	k, kept := s.state.Keys.begin(c, s.now())
 	if kept != nil {
+		if fault.Kind == ErrorBefore || fault.Kind == ErrorAfter {
+			return serverError().result(), true
+		}
 		return *kept, true
 	}
 	if fault.Kind == HangBefore {
