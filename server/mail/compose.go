@@ -29,7 +29,7 @@ type envelope struct {
 // addressed checks whom a mail is to. Errors wrap billing.ErrRefused: with the
 // same id and address it is not going to be better.
 func (s *Sender) addressed(id, to, name string) (envelope, error) {
-	if id == "" || strings.Trim(id, idCharacters) != "" {
+	if id == "" || len(id) > 200 || strings.Trim(id, idCharacters) != "" {
 		return envelope{}, fmt.Errorf("%q cannot be a Message-ID: %w", id, billing.ErrRefused)
 	}
 	if to == "" {
@@ -42,11 +42,11 @@ func (s *Sender) addressed(id, to, name string) (envelope, error) {
 	}
 	address, err := asciiDomain(parsed.Address)
 	if err != nil {
-		return envelope{}, fmt.Errorf("what it is to be sent to has no domain that can be: %w", billing.ErrRefused)
+		return envelope{}, fmt.Errorf("what it is to be sent to is no address that can be: %w", billing.ErrRefused)
 	}
-	_, domain, _ := cutAddress(s.from.Address)
+	_, domain := cutAddress(s.from.Address)
 	return envelope{
-		to:        netmail.Address{Name: shorten(line(name), nameLimit), Address: address},
+		to:        netmail.Address{Name: displayName(name), Address: address},
 		messageID: id + "@" + domain,
 	}, nil
 }
@@ -70,7 +70,7 @@ func (s *Sender) compose(w io.Writer, e envelope, l letter) error {
 		gomail.WithBoundary(boundary(e.messageID, text.Bytes(), html.Bytes())),
 	)
 	from := s.from
-	from.Name = shorten(cmp.Or(from.Name, l.Issuer), nameLimit)
+	from.Name = displayName(cmp.Or(from.Name, l.Issuer))
 	m.FromMailAddress(&from)
 	m.ToMailAddress(&e.to)
 	m.Subject(l.Subject)
@@ -82,6 +82,12 @@ func (s *Sender) compose(w io.Writer, e envelope, l letter) error {
 	m.AddAlternativeString(gomail.TypeTextHTML, html.String())
 	_, err := m.WriteTo(w)
 	return err
+}
+
+// displayName is a name for an address header. net/mail leaves a backslash in an
+// encoded word, where RFC 2047, 5 (3), has none and no address is read any more.
+func displayName(name string) string {
+	return shorten(strings.ReplaceAll(line(name), `\`, "/"), nameLimit)
 }
 
 // boundary is what stands between the parts. It depends on all that they say, so
@@ -98,25 +104,28 @@ func boundary(id string, parts ...[]byte) string {
 // asciiDomain is the address with its domain as the DNS has it (RFC 5891), which
 // servers take that do not take addresses beyond ASCII.
 func asciiDomain(address string) (string, error) {
-	local, domain, ok := cutAddress(address)
-	if !ok || isASCII(domain) {
-		return address, nil
+	local, domain := cutAddress(address)
+	if !isASCII(domain) {
+		var err error
+		if domain, err = idna.Lookup.ToASCII(domain); err != nil {
+			return "", fmt.Errorf("domain: %w", err)
+		}
 	}
-	domain, err := idna.Lookup.ToASCII(domain)
-	if err != nil {
-		return "", fmt.Errorf("domain: %w", err)
+	address = local + "@" + domain
+	if len(address) > addressLimit {
+		return "", fmt.Errorf("it is longer than %d bytes", addressLimit)
 	}
-	return local + "@" + domain, nil
+	return address, nil
 }
+
+// addressLimit is RFC 5321, 4.5.3.1.3, without the angle brackets.
+const addressLimit = 254
 
 // cutAddress cuts an address at its last @: the local part may be quoted and
 // have one, too.
-func cutAddress(address string) (local, domain string, ok bool) {
+func cutAddress(address string) (local, domain string) {
 	i := strings.LastIndexByte(address, '@')
-	if i < 0 {
-		return address, "", false
-	}
-	return address[:i], address[i+1:], true
+	return address[:max(i, 0)], address[i+1:]
 }
 
 func isASCII(s string) bool {

@@ -91,7 +91,7 @@ func (s *Sender) connect(conn net.Conn) (*smtp.Client, error) {
 	}
 	// Relays for customers let in whom the domain is known of (RFC 5321, 4.1.1.1,
 	// wants the name of this machine, which seldom has one on the internet).
-	_, domain, _ := cutAddress(s.from.Address)
+	_, domain := cutAddress(s.from.Address)
 	if err := client.Hello(domain); err != nil {
 		return nil, err
 	}

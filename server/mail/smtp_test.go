@@ -252,6 +252,9 @@ func TestAddresses(t *testing.T) {
 		{name: "no address", to: "ada", refused: true},
 		{name: "two addresses", to: "ada@customer.example, eve@evil.example", refused: true},
 		{name: "commands in the address", to: "ada@customer.example>\r\nRCPT TO:<eve@evil.example", refused: true},
+		{name: "too long", to: "ada@" + strings.Repeat("customer.", 30) + "example", refused: true},
+		{name: "a backslash in the name", to: "ada@customer.example", person: `\Ünal\`,
+			want: received{from: "billing@example.com", to: "ada@customer.example"}, wantTo: `"/Ünal/" <ada@customer.example>`},
 		{name: "no domain", to: "ada@bü cher.example", refused: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
