@@ -43,10 +43,9 @@ func SeedDemo(ctx context.Context, c *config.Config, now time.Time, random io.Re
 	_, err := os.Stat(c.Ledger.Path)
 	fresh := errors.Is(err, fs.ErrNotExist)
 	options := ledger.Options{Now: now, Zone: c.Billing.Timezone, Currency: c.Billing.Currency, MinFree: int64(c.Ledger.MinFree)}
-	var periods []ledger.Period
 	if fresh {
-		periods = demoSpan(now, monthsIn(c.Billing.Location, c.Billing.Timezone))
-		options.Now = periods[0].Start
+		year, month, _ := now.In(c.Billing.Location).Date()
+		options.Now = time.Date(year, month-demoMonths+1, 1, 0, 0, 0, 0, c.Billing.Location)
 	}
 	l, err := ledger.Open(c.Ledger.Path, options)
 	if err != nil {
@@ -61,6 +60,9 @@ func SeedDemo(ctx context.Context, c *config.Config, now time.Time, random io.Re
 	if err != nil {
 		return nil, err
 	}
+	// Where the clocks are changed at midnight a month begins an hour off.
+	periods := demoSpan(now, l.PeriodAt)
+	periods[0].Start = later(periods[0].Start, options.Now)
 	if err := publish(l, list, periods[0].Start, log); err != nil {
 		return nil, err
 	}
@@ -72,19 +74,6 @@ func SeedDemo(ctx context.Context, c *config.Config, now time.Time, random io.Re
 		return nil, err
 	}
 	return users, l.Close()
-}
-
-// monthsIn computes periods as the ledger does, before there is one to ask.
-func monthsIn(zone *time.Location, name string) func(time.Time) ledger.Period {
-	return func(t time.Time) ledger.Period {
-		year, month, _ := t.In(zone).Date()
-		return ledger.Period{
-			Month: ledger.MonthOf(year, month),
-			Start: time.Date(year, month, 1, 0, 0, 0, 0, zone).UTC(),
-			End:   time.Date(year, month+1, 1, 0, 0, 0, 0, zone).UTC(),
-			Zone:  name,
-		}
-	}
 }
 
 func addDemoUsers(l *ledger.Ledger, at time.Time, random io.Reader) ([]DemoUser, error) {
