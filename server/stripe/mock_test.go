@@ -2,6 +2,7 @@ package stripe_test
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"maps"
@@ -9,10 +10,10 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -177,8 +178,12 @@ func everyRequest(t *testing.T) []sent {
 	_, err = c.Void(ctx, "delete", all[len(all)-1].ID)
 	must(err)
 	for i := range 110 { // more than a page
-		invoice(10+i, stripetest.Fault{})
+		r := request(cus.ID)
+		r.Invoice, r.Key, r.Lines = ledger.InvoiceID(10+i), fmt.Sprint("push-", 10+i), []billing.ChargeLine{{Amount: 1234}}
+		_, err = c.Push(ctx, r)
+		must(err)
 	}
+	invoice(2, stripetest.Fault{}) // is found, over pages
 	must(c.Charges(ctx, testLedger, func(billing.Charge) error { return nil }))
 
 	events, err := c.Events(ctx, start, "")
@@ -213,16 +218,15 @@ func everyRequest(t *testing.T) []sent {
 }
 
 // startMock runs a version of stripe-mock on loopback and returns its base URL.
+// `go run` fetches and builds it, once: it keeps the program in the build cache.
 func startMock(t *testing.T, version string) string {
 	t.Helper()
 	module := "github.com/stripe/stripe-mock@" + version
-	dir := t.TempDir()
-	install := exec.Command("go", "install", module)
-	install.Env = append(os.Environ(), "GOBIN="+dir, "GOFLAGS=")
-	if out, err := install.CombinedOutput(); err != nil {
-		t.Fatalf("stripe-mock is needed and not here: run `go install %s` where the Go module proxy can be reached, after which it is in the module cache. %v\n%s", module, err, out)
-	}
-	mock := exec.Command(filepath.Join(dir, "stripe-mock"), "-http-addr", "127.0.0.1:0", "-https-addr", "127.0.0.1:0")
+	mock := exec.Command("go", "run", module, "-http-addr", "127.0.0.1:0", "-https-addr", "127.0.0.1:0")
+	mock.Env = append(os.Environ(), "GOFLAGS=")
+	mock.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // what go run runs ends with it
+	var complaints bytes.Buffer
+	mock.Stderr = &complaints
 	out, err := mock.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -231,8 +235,8 @@ func startMock(t *testing.T, version string) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		mock.Process.Kill()
-		mock.Wait() // it was killed: that is its error
+		_ = syscall.Kill(-mock.Process.Pid, syscall.SIGKILL) // it has ended if this fails
+		_ = mock.Wait()                                      // it was killed: that is its error
 	})
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
@@ -241,7 +245,8 @@ func startMock(t *testing.T, version string) string {
 			return "http://" + at
 		}
 	}
-	t.Fatalf("stripe-mock %s ended without listening: %v", version, lines.Err())
+	_ = mock.Wait() // it has said why
+	t.Fatalf("stripe-mock is needed and does not start. Install it with `go install %s`, which needs the Go module proxy; when that works here, this test does too.\n%s", module, complaints.String())
 	return ""
 }
 
