@@ -29,7 +29,12 @@ type failure struct {
 	early bool
 }
 
-func (f *failure) Error() string { return f.Message }
+func (f *failure) Error() string {
+	if f.Code == "" {
+		return f.Message
+	}
+	return f.Code + ": " + f.Message
+}
 
 // invalid is a request that does not make sense in itself.
 func invalid(code, param, message string) *failure {

@@ -32,11 +32,12 @@ func createSession(c *call) (any, *failure) {
 		CustomerCreation: c.p.str("customer_creation"), CustomerEmail: c.p.str("customer_email"), Mode: c.p.str("mode"),
 		PaymentMethodTypes: []string{"card"}, PaymentStatus: "unpaid", Status: "open", SuccessURL: c.p.str("success_url"), UIMode: "hosted",
 	}
-	for name, text := range map[string]string{"success_url": o.SuccessURL, "cancel_url": o.CancelURL} {
-		if text != "" {
-			if f := webAddress(name, text); f != nil {
-				return nil, f
-			}
+	if f := webAddress("success_url", o.SuccessURL); f != nil {
+		return nil, f
+	}
+	if o.CancelURL != "" {
+		if f := webAddress("cancel_url", o.CancelURL); f != nil {
+			return nil, f
 		}
 	}
 	if o.ExpiresAt, f = c.p.integer("expires_at"); f != nil {

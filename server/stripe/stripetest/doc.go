@@ -25,6 +25,11 @@
 // for 30 days and idempotency keys for 24 hours, as Stripe does, so memory grows
 // only with the objects.
 //
+// Inside a program, call the API over [Server.Transport] and show the world only
+// [Server.Pages], below any prefix that Options.URL ends in: any key that looks
+// right opens the API, unless Options.Key is set. Give a secret Options.Seed where
+// the pages are public, because their addresses follow from it.
+//
 // The sandbox is only told what to do: auto_advance is kept and shown, but no
 // invoice is finalized or collected by itself.
 //

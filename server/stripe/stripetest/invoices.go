@@ -1,9 +1,6 @@
 package stripetest
 
-import (
-	"slices"
-	"strings"
-)
+import "slices"
 
 // maxItems is how many items an invoice takes.
 const maxItems = 250
@@ -195,12 +192,9 @@ func updateInvoice(c *call) (any, *failure) {
 		return nil, f
 	}
 	if o.Status != "draft" {
-		for k := range c.p.form {
-			switch name, _, _ := strings.Cut(k, "["); name {
-			case "metadata", "auto_advance", "expand", "default_payment_method":
-			default:
-				return nil, refused("invoice_not_editable", name, "Finalized invoices can't be updated in this way")
-			}
+		open := map[string]bool{"metadata": true, "auto_advance": true, "expand": true, "default_payment_method": true}
+		if name := c.p.unknown(open); name != "" {
+			return nil, refused("invoice_not_editable", name, "Finalized invoices can't be updated in this way")
 		}
 	}
 	if f := c.applyInvoice(o); f != nil {
@@ -270,10 +264,11 @@ func createItem(c *call) (any, *failure) {
 		return nil, f
 	}
 	if c.p.hasAny("period") {
-		for name, field := range map[string]*int64{"start": &i.Period.Start, "end": &i.Period.End} {
-			if *field, f = c.p.sub("period").integer(name); f != nil {
-				return nil, f
-			}
+		if i.Period.Start, f = c.p.sub("period").integer("start"); f != nil {
+			return nil, f
+		}
+		if i.Period.End, f = c.p.sub("period").integer("end"); f != nil {
+			return nil, f
 		}
 		if i.Period.End < i.Period.Start {
 			return nil, invalid("", "period", "The end of the period must not be before its start.")

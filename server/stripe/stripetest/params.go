@@ -1,6 +1,7 @@
 package stripetest
 
 import (
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -103,7 +104,8 @@ func (p params) metadata(old map[string]string) (map[string]string, *failure) {
 		}
 	}
 	below := p.key(name) + "["
-	for k, values := range p.form {
+	for _, k := range slices.Sorted(maps.Keys(p.form)) { // sorted, so that the same request fails the same way
+		values := p.form[k]
 		inner, ok := strings.CutPrefix(k, below)
 		if !ok {
 			continue

@@ -178,14 +178,15 @@ type noteRequest struct {
 }
 
 func (c *call) readCreditNote() (n noteRequest, f *failure) {
-	for name, field := range map[string]*int64{
-		"amount": &n.amount, "refund_amount": &n.refundAmount, "credit_amount": &n.creditAmount, "out_of_band_amount": &n.outside,
-	} {
-		if *field, f = c.p.integer(name); f != nil {
+	for _, part := range []struct {
+		name  string
+		field *int64
+	}{{"amount", &n.amount}, {"refund_amount", &n.refundAmount}, {"credit_amount", &n.creditAmount}, {"out_of_band_amount", &n.outside}} {
+		if *part.field, f = c.p.integer(part.name); f != nil {
 			return n, f
 		}
-		if *field < 0 {
-			return n, invalid("parameter_invalid_integer", name, "This value must be greater than or equal to 0.")
+		if *part.field < 0 {
+			return n, invalid("parameter_invalid_integer", part.name, "This value must be greater than or equal to 0.")
 		}
 	}
 	if !slices.Contains([]string{"", "duplicate", "fraudulent", "order_change", "product_unsatisfactory"}, c.p.str("reason")) {
