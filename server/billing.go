@@ -103,7 +103,7 @@ func (s *Server) openStripe(c *config.Config) error {
 	o := stripe.Options{Key: key, Ledger: status.ID, APIBase: base, Now: s.clock.Now, Log: s.log}
 	switch {
 	case base == builtinSandbox:
-		if err := s.openSandbox(c); err != nil {
+		if err := s.openSandbox(c, status.ID); err != nil {
 			return err
 		}
 		o.Key, o.APIBase, o.HTTP, o.PerSecond = sandboxKey, "http://sandbox", s.sandbox.Transport(), -1
@@ -115,8 +115,12 @@ func (s *Server) openStripe(c *config.Config) error {
 }
 
 // openSandbox makes the stand-in with what it knew when tollgate was stopped.
-func (s *Server) openSandbox(c *config.Config) error {
-	s.sandbox = stripetest.New(stripetest.Options{Now: s.clock.Now, URL: c.Server.PublicURL + sandboxPath, Key: sandboxKey})
+func (s *Server) openSandbox(c *config.Config, id string) error {
+	var seed uint64 // the addresses of its pages follow from it
+	if _, err := fmt.Sscanf(id[:min(len(id), 16)], "%x", &seed); err != nil {
+		return fmt.Errorf("opening the sandbox: the ledger's id: %w", err)
+	}
+	s.sandbox = stripetest.New(stripetest.Options{Now: s.clock.Now, Seed: seed, URL: c.Server.PublicURL + sandboxPath, Key: sandboxKey})
 	s.sandboxFile = filepath.Join(filepath.Dir(c.Ledger.Path), "sandbox.json")
 	f, err := os.Open(s.sandboxFile)
 	if errors.Is(err, os.ErrNotExist) {
@@ -215,7 +219,7 @@ func (s *Server) own(w http.ResponseWriter, r *http.Request) bool {
 	case r.URL.Path == "/webhooks/stripe" && r.Method == http.MethodPost:
 		s.stripeWebhook(w, r)
 	case s.sandbox != nil && strings.HasPrefix(r.URL.Path, sandboxPath+"/"):
-		http.StripPrefix(sandboxPath, s.sandbox).ServeHTTP(w, r)
+		http.StripPrefix(sandboxPath, s.sandbox.Pages()).ServeHTTP(w, r)
 	default:
 		return false
 	}
