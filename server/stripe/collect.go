@@ -9,27 +9,50 @@ import (
 	"tollgate/server/billing"
 )
 
+// notOpen is the code of refusals to collect what was not finalized.
+const notOpen = "not_open"
+
 // Pay tries to collect an open invoice with the customer's default payment
 // method, the customer not being there. An invoice has one payment at Stripe, so
 // that no number of attempts collects it twice. When the attempt was refused, the
 // invoice's real state is fetched: it may have been paid in another way.
 func (c *Client) Pay(ctx context.Context, r billing.PayRequest) (billing.Charge, error) {
-	charge, err := c.pay(ctx, r.Key+"/pay", r.ID, &stripego.InvoicePayParams{OffSession: stripego.Bool(true)})
+	charge, err := c.collect(ctx, r.Key+"/pay", r.ID, &stripego.InvoicePayParams{OffSession: stripego.Bool(true)})
 	if err != nil {
 		return billing.Charge{}, fmt.Errorf("collecting invoice %s: %w", r.ID, err)
 	}
 	return charge, nil
 }
 
-func (c *Client) pay(ctx context.Context, key, id string, p *stripego.InvoicePayParams) (billing.Charge, error) {
+// Settle marks an open invoice as paid by other means. It is no error when it is
+// paid already, by whatever means.
+func (c *Client) Settle(ctx context.Context, key, id string) (billing.Charge, error) {
+	charge, err := c.collect(ctx, key+"/settle", id, &stripego.InvoicePayParams{PaidOutOfBand: stripego.Bool(true)})
+	if err != nil {
+		return billing.Charge{}, fmt.Errorf("marking invoice %s as paid: %w", id, err)
+	}
+	return charge, nil
+}
+
+func (c *Client) collect(ctx context.Context, key, id string, p *stripego.InvoicePayParams) (billing.Charge, error) {
+	got, err := c.ourInvoice(ctx, id)
+	if err != nil {
+		return billing.Charge{}, err
+	}
+	switch got.Status {
+	case stripego.InvoiceStatusPaid:
+		return c.read(ctx, got)
+	case stripego.InvoiceStatusDraft:
+		// Stripe would finalize it, with the lines that happen to be there.
+		return billing.Charge{}, refuse(notOpen, "%s is a draft at Stripe; it has to be sent whole first", id)
+	}
 	p.Expand = expanded("")
-	var got *stripego.Invoice
 	look := func() (bool, error) {
 		var err error
 		got, err = c.invoice(ctx, id)
 		return err == nil && got.Status == stripego.InvoiceStatusPaid, err
 	}
-	err := c.persist(key, look, func(key string) error {
+	err = c.persist(key, look, func(key string) error {
 		got = &stripego.Invoice{}
 		return c.post(ctx, key, invoicePath(id, "/pay"), p, got)
 	})
@@ -45,11 +68,9 @@ func (c *Client) pay(ctx context.Context, key, id string, p *stripego.InvoicePay
 	}
 	paid, lookErr := look()
 	switch {
-	case lookErr != nil && why == nil:
-		return billing.Charge{}, err
-	case lookErr != nil:
+	case lookErr != nil && why != nil:
 		return billing.Charge{}, lookErr
-	case !paid && why == nil:
+	case why == nil && (lookErr != nil || !paid):
 		return billing.Charge{}, err
 	}
 	charge, err := c.read(ctx, got)
@@ -57,27 +78,6 @@ func (c *Client) pay(ctx context.Context, key, id string, p *stripego.InvoicePay
 		charge.Decline = why
 	}
 	return charge, err
-}
-
-// Settle marks an open invoice as paid by other means. It is no error when it is
-// paid already, by whatever means.
-func (c *Client) Settle(ctx context.Context, key, id string) (billing.Charge, error) {
-	charge, err := c.settle(ctx, key, id)
-	if err != nil {
-		return billing.Charge{}, fmt.Errorf("marking invoice %s as paid: %w", id, err)
-	}
-	return charge, nil
-}
-
-func (c *Client) settle(ctx context.Context, key, id string) (billing.Charge, error) {
-	inv, err := c.ourInvoice(ctx, id)
-	if err != nil {
-		return billing.Charge{}, err
-	}
-	if inv.Status == stripego.InvoiceStatusPaid {
-		return c.read(ctx, inv)
-	}
-	return c.pay(ctx, key+"/settle", id, &stripego.InvoicePayParams{PaidOutOfBand: stripego.Bool(true)})
 }
 
 // Void makes an open invoice worth nothing, and deletes one that is a draft still.

@@ -105,9 +105,11 @@ func (c *Client) push(ctx context.Context, r billing.InvoiceRequest, items []bil
 	return c.fill(ctx, r, got, items, had)
 }
 
-// find looks for the invoice in the customer's list; nil where there is none.
-// Where there are several, which only someone else can have made, the one that
-// was got furthest with counts.
+// find looks for the invoice in the customer's list; nil where there is none. Id,
+// number and month have to fit: ids are given anew after an older backup was
+// restored, while numbers go on above the highest one that Stripe has. Where
+// there are several, which only someone else can have made, the one that was got
+// furthest with counts.
 func (c *Client) find(ctx context.Context, r billing.InvoiceRequest) (*stripego.Invoice, error) {
 	var found *stripego.Invoice
 	p := &stripego.InvoiceListParams{Customer: &r.Customer, Expand: expanded("data.")}
@@ -115,13 +117,9 @@ func (c *Client) find(ctx context.Context, r billing.InvoiceRequest) (*stripego.
 		if err != nil {
 			return nil, err
 		}
-		if ownerOf(inv.Metadata).Ledger != r.Ledger || invoiceOf(inv.Metadata) != r.Invoice {
+		m := inv.Metadata
+		if ownerOf(m).Ledger != r.Ledger || invoiceOf(m) != r.Invoice || m[tagNumber] != r.Number || m[tagPeriod] != r.Period {
 			continue
-		}
-		if was := inv.Metadata[tagPeriod]; was != r.Period {
-			// Ids are given anew after an older backup was restored.
-			return nil, refuse("invoice_differs", "%s at Stripe is our invoice %d for %s, and this one is for %s; the ledger has to be reconciled with Stripe first",
-				inv.ID, r.Invoice, was, r.Period)
 		}
 		if found == nil || rank(inv.Status) >= rank(found.Status) {
 			found = inv

@@ -1,6 +1,7 @@
 package stripe_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -73,21 +74,22 @@ func TestPushFindsOnlyItsOwn(t *testing.T) {
 	if err != nil || second.ID == first.ID {
 		t.Errorf("got %s, %v, want another than %s", second.ID, err, first.ID)
 	}
-	// The same id for another month: the ledger was restored and not reconciled.
+	// The same id for another month: the ledger was restored from a backup.
 	r = request(cus)
-	r.Key, r.Period, r.Fresh = "restored", "2025-02", false
-	var refused *billing.Rejection
-	if _, err := s.Push(t.Context(), r); !errors.As(err, &refused) || refused.Code != "invoice_differs" {
-		t.Errorf("got %v, want a refusal", err)
+	r.Key, r.Number, r.Period, r.Fresh = "restored", "2025-000009", "2025-02", false
+	third, err := s.Push(t.Context(), r)
+	if err != nil || third.ID == first.ID {
+		t.Errorf("got %s, %v, want another than %s", third.ID, err, first.ID)
 	}
 	// The same invoice with another total.
 	r = request(cus)
+	var refused *billing.Rejection
 	r.Key, r.Fresh, r.Total, r.Lines = "changed", false, 5, []billing.ChargeLine{{Description: "Usage", Amount: 5}}
 	if _, err := s.Push(t.Context(), r); !errors.As(err, &refused) || refused.Code != "total_differs" {
 		t.Errorf("got %v, want a refusal", err)
 	}
-	if n := len(s.Invoices()); n != 2 {
-		t.Errorf("%d invoices, want 2", n)
+	if n := len(s.Invoices()); n != 3 {
+		t.Errorf("%d invoices, want 3", n)
 	}
 }
 
@@ -109,6 +111,9 @@ func TestPushLeavesADraftThatDiffers(t *testing.T) {
 	}
 	if inv, _ := s.Invoice(draft.ID); inv.Status != "draft" {
 		t.Errorf("it is %s", inv.Status)
+	}
+	if _, err := s.Pay(t.Context(), billing.PayRequest{Key: "pay", ID: draft.ID}); !errors.As(err, &refused) || refused.Code != "not_open" {
+		t.Errorf("collecting a draft: %v", err)
 	}
 	// The operator deletes it; the next attempt makes another.
 	if got, err := s.Void(t.Context(), "void", draft.ID); err != nil || got.State != billing.ChargeVoid {
@@ -169,7 +174,7 @@ func TestPushCutsLongTexts(t *testing.T) {
 // invoice in each way, and calls again with the same keys, as billing does after
 // a crash. It ends with one invoice that was paid once.
 func TestEveryFaultOfEveryRequest(t *testing.T) {
-	const requests = 7 // the draft, three lines, a look, finalize, pay
+	const requests = 8 // the draft, three lines, a look, finalize, a look, pay
 	if got := faultAt(t, stripetest.NoFault, 0, false); got != requests {
 		t.Fatalf("%d requests are sent, want %d", got, requests)
 	}
@@ -326,4 +331,31 @@ func TestKeysAreTheCallers(t *testing.T) {
 	if diff := cmp.Diff(first, second); diff != "" || len(first) != 7 {
 		t.Errorf("%d keys (-first +second):\n%s", len(first), diff)
 	}
+}
+
+// TestSameRequestUnderWay: a call whose first request is still under way at
+// Stripe does not know the outcome, and finds it later.
+func TestSameRequestUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSandbox(t, stripe.Options{})
+		r := request(s.customer(stripetest.CardGood))
+		goOn, done := make(chan struct{}), make(chan error)
+		s.Fail(stripetest.Fault{Kind: stripetest.HangBefore, Method: "POST", Path: "/v1/invoices", Until: goOn})
+		go func() {
+			_, err := s.Push(context.Background(), r)
+			done <- err
+		}()
+		synctest.Wait()
+		r.Fresh = false
+		if _, err := s.Push(t.Context(), r); !errors.Is(err, billing.ErrUnknown) {
+			t.Errorf("while it is under way: %v", err)
+		}
+		close(goOn)
+		if err := <-done; err != nil {
+			t.Errorf("the first: %v", err)
+		}
+		if got, err := s.Push(t.Context(), r); err != nil || got.State != billing.ChargeOpen || len(s.Invoices()) != 1 {
+			t.Errorf("afterwards: %+v, %v", got, err)
+		}
+	})
 }
