@@ -18,6 +18,8 @@
 //   - Every POST has an idempotency key that is the caller's key and the name of
 //     the step, so that the same call made again is the same requests.
 //   - Nothing is retried in here. Billing owns retries; stripe-go's own are off.
+//     net/http repeats a request whose kept-alive connection turns out to be
+//     closed before a byte of the answer came; the key makes that harmless.
 //   - Amounts are integers in Stripe's minor units, which are the ledger's.
 //
 // # When a call breaks off
@@ -35,4 +37,11 @@
 // again (https://docs.stripe.com/api/idempotent_requests). Such an answer says
 // that the earlier request has ended. The client looks what it left behind and,
 // where it did nothing, goes on under the key with ".2", ".3" and so on.
+//
+// # What the key must be allowed
+//
+// A restricted key needs to write customers, checkout sessions, the customer
+// portal, invoices, credit notes, products and prices, and to read charges,
+// disputes, events, payment intents, payment methods, setup intents, webhook
+// endpoints and the account.
 package stripe

@@ -104,6 +104,9 @@ func (c *Client) Complete(ctx context.Context, e billing.Event) (billing.Event, 
 	}
 	var got stripego.Event
 	err := c.get(ctx, stripego.FormatURLPath("/v1/events/%s", e.ID), &stripego.EventParams{}, &got)
+	if missing(err) {
+		return e, nil // too old to be asked for
+	}
 	if err == nil {
 		event, charge := readEvent(&got)
 		e, err = c.complete(ctx, event, charge)

@@ -51,6 +51,10 @@ func TestEvents(t *testing.T) {
 	if same, err := s.Complete(ctx, got[2]); err != nil || same != got[2] {
 		t.Errorf("complete already: %+v, %v", same, err)
 	}
+	old := billing.Event{ID: "evt_long_ago", Type: "charge.refunded"}
+	if same, err := s.Complete(ctx, old); err != nil || same != old {
+		t.Errorf("too old to be completed: %+v, %v", same, err)
+	}
 	// An id that Stripe has forgotten: what is since.
 	s.advance(time.Hour)
 	if err := s.SetCard(cus, ""); err != nil {

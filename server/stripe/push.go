@@ -3,8 +3,8 @@ package stripe
 import (
 	"context"
 	"fmt"
-	"maps"
 	"math"
+	"slices"
 	"strconv"
 
 	stripego "github.com/stripe/stripe-go/v76"
@@ -61,7 +61,7 @@ func (c *Client) check(r billing.InvoiceRequest) ([]billing.ChargeLine, error) {
 	if len(r.Lines) <= mostItems {
 		return r.Lines, nil
 	}
-	items := append([]billing.ChargeLine(nil), r.Lines[:mostItems-1]...)
+	items := slices.Clone(r.Lines[:mostItems-1])
 	rest := billing.ChargeLine{Description: fmt.Sprintf("%d further lines", len(r.Lines)-len(items))}
 	for _, l := range r.Lines[len(items):] {
 		rest.Amount += l.Amount
@@ -81,26 +81,24 @@ func (c *Client) push(ctx context.Context, r billing.InvoiceRequest, items []bil
 			return nil, err
 		}
 	}
-	had := map[int]bool{} // the lines that are there
+	made := false
 	if got == nil {
-		made, err := c.makeDraft(ctx, r, look, &got)
+		var err error
+		if made, err = c.makeDraft(ctx, r, look, &got); err == nil && !made {
+			got, err = c.invoice(ctx, got.ID)
+		}
 		if err != nil {
 			return nil, err
-		}
-		if !made {
-			if got, err = c.invoice(ctx, got.ID); err != nil {
-				return nil, err
-			}
-		}
-		if made {
-			return c.fill(ctx, r, got, items, had)
 		}
 	}
 	if got.Status != stripego.InvoiceStatusDraft {
 		return got, c.compare(r, got)
 	}
-	if err := c.itemsOf(ctx, got.ID, had); err != nil {
-		return nil, err
+	had := map[int]bool{} // the lines that are there
+	if !made {
+		if err := c.itemsOf(ctx, got.ID, had); err != nil {
+			return nil, err
+		}
 	}
 	return c.fill(ctx, r, got, items, had)
 }
@@ -216,7 +214,7 @@ func (c *Client) fill(ctx context.Context, r billing.InvoiceRequest, draft *stri
 }
 
 func (c *Client) addItem(ctx context.Context, r billing.InvoiceRequest, invoice string, n int, l billing.ChargeLine, had map[int]bool) error {
-	metadata := maps.Clone(invoiceTags(r))
+	metadata := invoiceTags(r)
 	metadata[tagLine] = strconv.Itoa(n)
 	p := &stripego.InvoiceItemParams{
 		Invoice:     &invoice,
