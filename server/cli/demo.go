@@ -29,10 +29,11 @@ func (a *app) demoCommand() *cobra.Command {
 	var listen, dir string
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Run the gateway with sample users and six months of usage",
+		Short: "Run the gateway with sample users, six months of usage and their invoices",
 		Long: `Runs the gateway in front of the built-in sample API, with three users on the
-plans free, pro and enterprise and their usage of six months. Interrupt it to
-end it; without --dir nothing stays.`,
+plans free, pro and enterprise, their usage of six months, and invoices that were
+paid with a stand-in for Stripe: no money moves. Interrupt it to end it; without
+--dir nothing stays.`,
 		Example: "  tollgate demo\n  tollgate demo --listen 127.0.0.1:9000 --dir /tmp/tollgate-demo",
 		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -67,13 +68,14 @@ func (a *app) demo(ctx context.Context, dir, listen string) error {
 	c.Ledger.Path = filepath.Join(dir, "tollgate.db")
 	c.Ledger.SnapshotDir = ""
 	c.Ledger.MinFree = 64 << 20
+	c.Stripe.APIBase = "builtin:sandbox"
 	// What the demo reports as news is no news to who asked for it.
 	log := slog.New(slog.NewTextHandler(a.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	users, err := server.SeedDemo(ctx, c, a.Now(), rand.Reader, log)
 	if err != nil {
 		return err
 	}
-	o := server.Options{Load: func() (*config.Config, error) { return c, nil }, Version: thisBuild().Version, Log: log}
+	o := server.Options{Load: func() (*config.Config, error) { return c, nil }, Version: thisBuild().Version, Log: log, Demo: true}
 	return a.serve(ctx, o, func(ctx context.Context, client *api.Client, url string) error {
 		return a.greet(ctx, client, demoStarted{URL: url, Socket: c.Server.Socket, Ledger: c.Ledger.Path, Users: users})
 	})
@@ -115,7 +117,7 @@ func (a *app) greet(ctx context.Context, client *api.Client, d demoStarted) erro
 		fmt.Fprintf(w, "\nA call, and what it cost:\n\n%s\n\n%s\n", scanCall(d.URL, first.APIKey), usageCall(d.URL, first.APIKey))
 		fmt.Fprintf(w, "\nAs the operator, in another terminal:\n\n")
 		fmt.Fprintf(w, "  export TOLLGATE_SOCKET=%s\n", d.Socket)
-		for _, command := range []string{"usage " + first.Email, "report top", "user list", "verify"} {
+		for _, command := range []string{"usage " + first.Email, "report top", "user list", "invoice list", "bill status", "verify"} {
 			fmt.Fprintf(w, "  %s %s\n", a.Program, command)
 		}
 		fmt.Fprintln(w, "\nCtrl-C ends it.")
