@@ -44,6 +44,9 @@ type Options struct {
 	Now func() time.Time
 	// Random is where keys come from; nil: crypto/rand.
 	Random io.Reader
+	// Demo gives the customers cards of the sandbox and bills what is due before
+	// anything is served.
+	Demo bool
 }
 
 // Server is a running appliance. Make one with [New] and let it [Server.Run];
@@ -131,6 +134,11 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 	}
 	if err := s.openBilling(ctx, c); err != nil {
 		return nil, err
+	}
+	if o.Demo {
+		if err := s.billDemo(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.listen(c); err != nil {
 		return nil, err
