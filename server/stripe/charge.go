@@ -43,15 +43,6 @@ func (c *Client) ourInvoice(ctx context.Context, id string) (*stripego.Invoice, 
 	return got, c.ours(ownerOf(got.Metadata))
 }
 
-// settled is the invoice that a POST answered with, fetched anew where the answer
-// was remembered from an earlier request.
-func (c *Client) settled(ctx context.Context, got *stripego.Invoice) (*stripego.Invoice, error) {
-	if !replayed(got.LastResponse) {
-		return got, nil
-	}
-	return c.invoice(ctx, got.ID)
-}
-
 // Charge fetches an invoice.
 func (c *Client) Charge(ctx context.Context, id string) (billing.Charge, error) {
 	got, err := c.invoice(ctx, id)

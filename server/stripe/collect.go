@@ -57,9 +57,6 @@ func (c *Client) collect(ctx context.Context, key, id string, p *stripego.Invoic
 		return c.post(ctx, key, invoicePath(id, "/pay"), p, got)
 	})
 	if err == nil {
-		if got, err = c.settled(ctx, got); err != nil {
-			return billing.Charge{}, err
-		}
 		return c.read(ctx, got)
 	}
 	why := declined(err)
@@ -119,9 +116,6 @@ func (c *Client) void(ctx context.Context, key, id string) (billing.Charge, erro
 		got = &stripego.Invoice{}
 		return c.post(ctx, key, invoicePath(id, "/void"), &stripego.InvoiceVoidInvoiceParams{Expand: expanded("")}, got)
 	})
-	if err == nil {
-		got, err = c.settled(ctx, got)
-	}
 	if err != nil {
 		return billing.Charge{}, err
 	}

@@ -235,11 +235,17 @@ func (c *Client) addItem(ctx context.Context, r billing.InvoiceRequest, invoice 
 	})
 }
 
-// compare refuses an invoice that is not the request's.
+// compare refuses an invoice that is not the request's, and a draft of which
+// something else would be collected than its total: Stripe takes a customer's
+// balance into account, and owes itself what is below the minimum charge.
 func (c *Client) compare(r billing.InvoiceRequest, inv *stripego.Invoice) error {
 	if inv.Total != r.Total || string(inv.Currency) != r.Currency {
 		return refuse(totalDiffers, "%s at Stripe (%s) comes to %d %s, and our invoice to %d %s; a draft that someone changed is to be deleted there, and the customer must have no discount or automatic tax",
 			inv.ID, inv.Status, inv.Total, inv.Currency, r.Total, r.Currency)
+	}
+	if inv.Status == stripego.InvoiceStatusDraft && inv.AmountDue != inv.Total {
+		return refuse(totalDiffers, "of %s at Stripe %d %s would be collected, and it comes to %d; the customer must have no balance there, and the total must not be below what Stripe charges at least",
+			inv.ID, inv.AmountDue, inv.Currency, inv.Total)
 	}
 	return nil
 }
@@ -262,8 +268,5 @@ func (c *Client) finalize(ctx context.Context, r billing.InvoiceRequest, id stri
 			err = c.compare(r, got)
 		}
 	}
-	if err != nil {
-		return nil, err
-	}
-	return c.settled(ctx, got)
+	return got, err
 }

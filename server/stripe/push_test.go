@@ -333,6 +333,77 @@ func TestKeysAreTheCallers(t *testing.T) {
 	}
 }
 
+// TestFreshAgain: a caller that wrongly says that an invoice was never sent is
+// saved by the key.
+func TestFreshAgain(t *testing.T) {
+	for _, kind := range stripetest.Faults() {
+		for n := 1; n <= 6; n++ {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSandbox(t, stripe.Options{Timeout: 10 * time.Second})
+				r := request(s.customer(stripetest.CardGood))
+				s.Fail(stripetest.Fault{Kind: kind, Nth: n})
+				_, err := s.Push(t.Context(), r)
+				if err == nil && kind != stripetest.ForgetKeys {
+					t.Errorf("%v of request %d: no error", kind, n)
+				}
+				if got, err := s.Push(t.Context(), r); kind != stripetest.ForgetKeys && (err != nil || got.Total != 1234 || len(s.Invoices()) != 1) {
+					t.Errorf("%v of request %d: %+v, %v", kind, n, got, err)
+				}
+			})
+		}
+	}
+}
+
+// TestTheFurthestCounts: where someone made two of one invoice, the paid one is it.
+func TestTheFurthestCounts(t *testing.T) {
+	s := newSandbox(t, stripe.Options{})
+	cus := s.customer(stripetest.CardGood)
+	var ids []string
+	for _, key := range []string{"one", "two", "three"} {
+		r := request(cus)
+		r.Key = key
+		got, err := s.Push(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, got.ID)
+	}
+	find := func(want string) {
+		t.Helper()
+		r := request(cus)
+		r.Fresh = false
+		if got, err := s.Push(t.Context(), r); err != nil || got.ID != want {
+			t.Errorf("found %s, %v, want %s", got.ID, err, want)
+		}
+	}
+	find(ids[0])
+	if _, err := s.Void(t.Context(), "void", ids[0]); err != nil {
+		t.Fatal(err)
+	}
+	find(ids[1])
+	if _, err := s.Pay(t.Context(), billing.PayRequest{Key: "pay", ID: ids[2]}); err != nil {
+		t.Fatal(err)
+	}
+	find(ids[2])
+}
+
+// TestBalancesAreNotCollected: a balance that somebody gave the customer at
+// Stripe would change what is collected.
+func TestBalancesAreNotCollected(t *testing.T) {
+	for _, balance := range []string{"500", "-500"} {
+		s := newSandbox(t, stripe.Options{})
+		cus := s.customer(stripetest.CardGood)
+		post(t, s, "/v1/customers/"+cus, "balance="+balance)
+		var refused *billing.Rejection
+		if _, err := s.Push(t.Context(), request(cus)); !errors.As(err, &refused) || refused.Code != "total_differs" {
+			t.Errorf("a balance of %s: %v", balance, err)
+		}
+		if inv := s.Invoices()[0]; inv.Status != "draft" {
+			t.Errorf("a balance of %s: it is %s", balance, inv.Status)
+		}
+	}
+}
+
 // TestSameRequestUnderWay: a call whose first request is still under way at
 // Stripe does not know the outcome, and finds it later.
 func TestSameRequestUnderWay(t *testing.T) {
