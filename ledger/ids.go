@@ -298,25 +298,49 @@ func putRun(b *bolt.Bucket, run []byte, ids []remembered, newest int64) error {
 
 // sameIDs proves that remembered ids are those of the entries that they lead
 // to, and that each run is whole.
-func (v *verifier) sameIDs(tx *bolt.Tx, n names) error {
+func (v *verifier) sameIDs(tx *bolt.Tx, n names, written uint64) error {
 	b := tx.Bucket(bucketIDs)
+	there := map[remembered]bool{}
 	runs := map[uint32]bool{}
 	c := b.Cursor()
 	for k, value := c.First(); k != nil; k, value = c.Next() {
 		switch {
 		case len(k) == 5 && k[0] == idFilter:
 			runs[binary.BigEndian.Uint32(k[1:])] = true
-			if err := v.sameRun(tx, k[1:], value, n); err != nil {
+			if err := v.sameRun(tx, k[1:], value, n, there); err != nil {
 				return err
 			}
 		case len(k) != 13 || k[0] != idChunk || !runs[binary.BigEndian.Uint32(k[1:])]:
 			v.problem("remembered ids %x are of no run", k)
 		}
 	}
+	for _, id := range v.recent {
+		if id.seq <= written && !there[id] {
+			v.problem("the id of entry %d is not remembered", id.seq)
+			break // a run that is gone had many
+		}
+	}
 	return nil
 }
 
-func (v *verifier) sameRun(tx *bolt.Tx, run, filter []byte, n names) error {
+// verifiedIDs is for how long before the end of the log ids must be remembered:
+// they are needed for a day, and kept for longer.
+const verifiedIDs = 24 * time.Hour
+
+// remember notes the id of an entry, and forgets those that need not be kept any more.
+func (v *verifier) remember(e *entry) {
+	if e.usage.Remember == (Remembered{}) {
+		return
+	}
+	old := 0
+	for old < len(v.days) && v.days[old] < e.logged-verifiedIDs.Milliseconds() {
+		old++
+	}
+	v.recent = append(v.recent[old:], remembered{idHash(e.usage.Remember.ID), e.seq})
+	v.days = append(v.days[old:], e.logged)
+}
+
+func (v *verifier) sameRun(tx *bolt.Tx, run, filter []byte, n names, there map[remembered]bool) error {
 	var ids []remembered
 	prefix := chunkKey(run, 0)[:5]
 	c := tx.Bucket(bucketIDs).Cursor()
@@ -332,6 +356,7 @@ func (v *verifier) sameRun(tx *bolt.Tx, run, filter []byte, n names) error {
 	}
 	newest := int64(0)
 	for i, id := range ids {
+		there[id] = true
 		var e entry
 		p, err := seekEntry(tx, id.seq)
 		if err == nil {

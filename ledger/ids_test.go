@@ -4,9 +4,12 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	bolt "go.etcd.io/bbolt"
 
 	"tollgate/ledger"
 	"tollgate/ledger/ledgertest"
@@ -60,3 +63,44 @@ func TestRecall(t *testing.T) {
 	}
 	check(ledgertest.Open(t, path, ledger.Options{Now: at(count)}))
 }
+
+// TestVerifyMissesNoRun takes all remembered ids out of a file: a repeat would be
+// taken for a new call.
+func TestVerifyMissesNoRun(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tollgate.db")
+	l := ledgertest.Open(t, path, ledger.Options{})
+	addRoute(t, l)
+	u := addUser(t, l, "ada@example.com")
+	var records []ledger.Usage
+	for i := range 100 {
+		r := call(u.ID, 0, 1, start, 1)
+		r.Remember.ID = [16]byte{byte(i), 1}
+		records = append(records, r)
+	}
+	appendAll(t, l, start, records...)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	taken := filepath.Join(t.TempDir(), "taken.db")
+	whole, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(taken, whole, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := bolt.Open(taken, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(db.Update(func(tx *bolt.Tx) error {
+		return errors.Join(tx.DeleteBucket([]byte("ids")), errorOf(tx.CreateBucket([]byte("ids"))))
+	}), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := ledger.VerifyFile(t.Context(), taken, ledger.Checks{}, nil); err != nil || len(r.Problems) != 1 {
+		t.Errorf("verify finds %q (%v)", r.Problems, err)
+	}
+}
+
+func errorOf(_ *bolt.Bucket, err error) error { return err }

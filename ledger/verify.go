@@ -29,6 +29,8 @@ type verifier struct {
 	src      *bolt.DB
 	problems []string
 	records  uint64
+	recent   []remembered // ids of the last day of the log so far, which must be remembered
+	days     []int64      // when each of recent was logged, in milliseconds
 }
 
 func (v *verifier) problem(format string, args ...any) {
@@ -163,6 +165,7 @@ func (v *verifier) inspect(e *entry, s *state) {
 func (v *verifier) inspectUsage(e *entry, s *state) {
 	v.records++
 	u := &e.usage
+	v.remember(e)
 	if p, ok := s.periods[u.Period]; !ok || !p.Contains(u.Time) {
 		v.problem("entry %d: its period %v does not contain its time %v", e.seq, u.Period, u.Time)
 	}
@@ -249,7 +252,7 @@ func (v *verifier) compare(f *folder, tx *bolt.Tx, mark checkpointRow) error {
 	if t, ok, err := readTail(tx); err != nil || ok != (f.at.seq > 0) || ok && t.head != f.at.head {
 		v.problem("the chain does not end as it should at entry %d (%v)", f.at.seq, err)
 	}
-	if err := v.sameIDs(tx, f.state.table.Load()); err != nil {
+	if err := v.sameIDs(tx, f.state.table.Load(), mark.At.Seq); err != nil {
 		return err
 	}
 	return v.samePersonal(tx, f.state)
