@@ -335,7 +335,7 @@ func (s *Server) closesUpgraded(h http.Handler) http.Handler {
 
 func (s *Server) apiOptions() api.Options {
 	started := s.config.Load() // what gate and gateway have taken from it waits for the next start
-	return api.Options{
+	o := api.Options{
 		Ledger: s.ledger, Book: s.book, Gate: s.gate, Now: s.clock.Now, Random: s.options.Random, Log: s.log,
 		Settings: func() api.Settings {
 			c := s.config.Load()
@@ -352,6 +352,8 @@ func (s *Server) apiOptions() api.Options {
 		Clock:   s.clock,
 		Reload:  s.Reload,
 	}
+	s.addBilling(&o)
+	return o
 }
 
 func (s *Server) live() api.Live {

@@ -8,8 +8,8 @@ import (
 	"tollgate/server/admission"
 )
 
-// NewCustomer is the API of customers: usage, records, pricing, keys, spend
-// limit, health and the OpenAPI document.
+// NewCustomer is the API of customers: usage, records, plans, invoices, keys,
+// spend limit, health and the OpenAPI document.
 func NewCustomer(o Options) http.Handler {
 	s := newService(o)
 	endpoints := s.customerEndpoints()
@@ -20,7 +20,7 @@ func NewCustomer(o Options) http.Handler {
 
 func (s *service) customerEndpoints() []endpoint {
 	months := param{"months", "how many, the current one included", map[string]any{"type": "integer", "minimum": 1, "maximum": 36, "default": 6}}
-	return []endpoint{
+	return append(s.invoiceEndpoints(), []endpoint{
 		answers(endpoint{method: "GET", path: "/v1/billing/usage", access: reads, summary: "This month's usage, quota, charges and projection"}, func(r *request) (Usage, error) {
 			return s.usage(r.caller.User, r.now)
 		}),
@@ -76,7 +76,7 @@ func (s *service) customerEndpoints() []endpoint {
 		answers(endpoint{method: "GET", path: "/readyz", access: public, summary: "Whether calls can be served"}, func(r *request) (Health, error) {
 			return Health{"ready"}, s.ready()
 		}),
-	}
+	}...)
 }
 
 // recordsEndpoint completes an endpoint that answers with the records of the

@@ -4,13 +4,14 @@
 // The central types:
 //
 //   - [NewCustomer] serves customers beside the gateway: usage, history, records,
-//     pricing, keys, spend limit, health and /openapi.json.
+//     pricing, plan, invoices, keys, spend limit, health and /openapi.json.
 //   - [NewOperator] serves the operator over a unix socket: users, keys, usage,
-//     reports, export, backup, verify, clock, status, reload. Who may open the
-//     socket may do everything; each change names the user id of the peer
-//     ([WithPeer]).
+//     billing, invoices, reports, export, backup, verify, clock, status, reload.
+//     Who may open the socket may do everything; each change names the user id of
+//     the peer ([WithPeer]).
 //   - [Client] speaks the operator API.
-//   - [Options] is what both handlers stand on.
+//   - [Options] is what both handlers stand on, [Billing] what they need of
+//     monthly billing.
 //
 // An endpoint is a row of a table: method, path, who may use it, its parameters,
 // and a function from Go types to Go types. The mux, the checks of parameters
@@ -27,6 +28,11 @@
 //     misspelt bound must not ask for everything, an empty object must not remove
 //     a limit.
 //   - No sum of money passes through a float, in either direction.
+//   - An [Invoice] has one JSON form. A month that was invoiced costs what its
+//     invoice says, everywhere; one that has ended and was not is a draft, made by
+//     the function that bills.
+//   - What the payment provider said is for the operator; a customer is told that
+//     it failed.
 //   - Another user's key does not exist (404). A key's secret is in one answer,
 //     the one that made it, and in no log.
 //   - Reading, revoking keys and setting the own spend limit stay open to

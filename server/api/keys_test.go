@@ -187,7 +187,7 @@ func TestKeysRefused(t *testing.T) {
 func TestNothingThere(t *testing.T) {
 	h := newHouse(t)
 	_, _, manage := h.user("a@example.com", "free")
-	for _, path := range []string{"/", "/v1/billing/subscribe", "/v1/billing/invoices", "/v1/keys/1", "/v1/usage", "/v1/billing/usage/", "/V1/keys"} {
+	for _, path := range []string{"/", "/v1/billing", "/v1/billing/invoice/2025", "/v1/keys/1", "/v1/usage", "/v1/billing/usage/", "/V1/keys"} {
 		method, status, code := "GET", 404, "not_found"
 		if path == "/v1/keys/1" {
 			status, code = 405, "method_not_allowed"

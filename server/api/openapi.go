@@ -92,7 +92,11 @@ func (d *document) operation(e endpoint) object {
 func (d *document) responses(e endpoint) object {
 	success := object{"description": http.StatusText(e.status)}
 	if e.answer != nil {
-		content := object{typeJSON: object{"schema": d.schema(e.answer)}}
+		schema := d.schema(e.answer)
+		if e.or != nil {
+			schema = object{"oneOf": []object{schema, d.schema(e.or)}}
+		}
+		content := object{typeJSON: object{"schema": schema}}
 		for _, media := range e.streams {
 			content[media] = object{"schema": object{"type": "string"}}
 		}

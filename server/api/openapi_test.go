@@ -8,10 +8,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"tollgate/ledger"
+	"tollgate/server/api"
 )
 
 type object = map[string]any
@@ -26,14 +28,17 @@ func TestOpenAPIDescribesTheAnswers(t *testing.T) {
 	h.record(u.ID, start, 3, func(_ int, u *ledger.Usage) {
 		u.Documents, u.Named = 160, []ledger.Quantity{{Meter: "pages", N: 2}}
 	})
+	h.bill(func(b api.Billing) api.Billing { return paying{b} })
+	h.at(time.Date(2025, 3, 2, 0, 0, 0, 0, time.UTC)) // there are drafts of two months
 	document := get[object](h, "/openapi.json", "")
 	if v := document["openapi"]; v != "3.1.0" {
 		t.Fatalf("got version %v", v)
 	}
 	bodies := map[string]string{
-		"PUT /v1/billing/limit":     `{"cents": 100}`,
-		"POST /v1/keys":             `{"name": "x", "scope": "call", "networks": ["192.0.2.0/24"], "expires": "2026-01-01T00:00:00Z"}`,
-		"POST /v1/keys/{id}/rotate": `{"grace": "1h"}`,
+		"PUT /v1/billing/limit":      `{"cents": 100}`,
+		"POST /v1/billing/subscribe": `{"tier": "pro"}`,
+		"POST /v1/keys":              `{"name": "x", "scope": "call", "networks": ["192.0.2.0/24"], "expires": "2026-01-01T00:00:00Z"}`,
+		"POST /v1/keys/{id}/rotate":  `{"grace": "1h"}`,
 	}
 	arguments := map[string]string{
 		"from": "2025-01-01T00:00:00Z", "to": "2025-02-01", "month": "2025-01", "limit": "2", "months": "36",
@@ -47,7 +52,7 @@ func TestOpenAPIDescribesTheAnswers(t *testing.T) {
 			name := method + " " + path
 			described = append(described, name)
 			operation := operation.(object)
-			target := strings.ReplaceAll(path, "{id}", "2")
+			target := strings.NewReplacer("{id}", "2", "{year}", "2025", "{month}", "1").Replace(path)
 			if method == "DELETE" {
 				target = strings.ReplaceAll(path, "{id}", "1")
 			}
@@ -99,8 +104,8 @@ func TestOpenAPIDescribesTheAnswers(t *testing.T) {
 	}
 	slices.Sort(described)
 	want := []string{
-		"DELETE /v1/keys/{id}", "GET /healthz", "GET /readyz", "GET /v1/billing/pricing", "GET /v1/billing/usage", "GET /v1/billing/usage/history",
-		"GET /v1/keys", "GET /v1/usage/records", "POST /v1/keys", "POST /v1/keys/{id}/rotate", "PUT /v1/billing/limit",
+		"DELETE /v1/keys/{id}", "GET /healthz", "GET /readyz", "GET /v1/billing/invoice/{year}/{month}", "GET /v1/billing/invoices", "GET /v1/billing/pricing", "GET /v1/billing/usage", "GET /v1/billing/usage/history",
+		"GET /v1/keys", "GET /v1/usage/records", "POST /v1/billing/portal", "POST /v1/billing/subscribe", "POST /v1/keys", "POST /v1/keys/{id}/rotate", "PUT /v1/billing/limit",
 	}
 	if diff := cmp.Diff(want, described); diff != "" {
 		t.Error(diff)
@@ -115,21 +120,39 @@ func TestOpenAPIDescribesTheAnswers(t *testing.T) {
 	}
 }
 
+// definition follows the reference of a schema, if it is one.
+func definition(t *testing.T, document object, where string, schema object) object {
+	t.Helper()
+	ref, ok := schema["$ref"].(string)
+	if !ok {
+		return schema
+	}
+	target, ok := document["components"].(object)["schemas"].(object)[strings.TrimPrefix(ref, "#/components/schemas/")].(object)
+	if !ok {
+		t.Fatalf("%s: there is no schema %s", where, ref)
+	}
+	return target
+}
+
 // fits holds a JSON value against the part of JSON Schema that the document uses.
 func fits(t *testing.T, document object, where string, schema object, value any) {
 	t.Helper()
-	if ref, ok := schema["$ref"].(string); ok {
-		name := strings.TrimPrefix(ref, "#/components/schemas/")
-		target, ok := document["components"].(object)["schemas"].(object)[name].(object)
-		if !ok {
-			t.Fatalf("%s: there is no schema %s", where, ref)
-		}
-		schema = target
-	}
+	schema = definition(t, document, where, schema)
 	if either, ok := schema["anyOf"].([]any); ok {
 		if value != nil {
 			fits(t, document, where, either[0].(object), value)
 		}
+		return
+	}
+	if either, ok := schema["oneOf"].([]any); ok {
+		for _, alternative := range either {
+			schema := definition(t, document, where, alternative.(object))
+			if has, ok := value.(object); ok && !slices.ContainsFunc(schema["required"].([]any), func(name any) bool { _, ok := has[name.(string)]; return !ok }) {
+				fits(t, document, where, schema, value)
+				return
+			}
+		}
+		t.Errorf("%s: %v is none of the answers that there may be", where, value)
 		return
 	}
 	kinds := []any{schema["type"]}

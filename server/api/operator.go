@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"tollgate/ledger"
@@ -37,7 +38,7 @@ func (s *service) operatorEndpoints() []endpoint {
 		{method: "POST", path: "/v1/verify", handle: s.verify},
 		{method: "POST", path: "/v1/backup", handle: s.backup},
 	}
-	return append(append(endpoints, s.userEndpoints()...), s.keyEndpoints()...)
+	return slices.Concat(endpoints, s.userEndpoints(), s.keyEndpoints(), s.billingEndpoints())
 }
 
 func (s *service) userEndpoints() []endpoint {

@@ -31,6 +31,12 @@ type Options struct {
 	// proxies too. The customer API alone needs it.
 	ClientAddr func(*http.Request) netip.Addr
 
+	// Billing bills. Where it is nil, plans change without a payment method, there
+	// are no drafts, and what needs billing is refused.
+	Billing Billing
+	// Stripe is nil where no payment provider is configured.
+	Stripe Stripe
+
 	// The rest is needed by the operator API alone.
 
 	Version string

@@ -38,6 +38,7 @@ type endpoint struct {
 	status       int     // of success; 200 unless given
 	streams      []string
 	body, answer reflect.Type // nil: none
+	or           reflect.Type // another answer that there may be; nil: none
 	handle       func(*request) error
 }
 
@@ -195,9 +196,12 @@ func badParameter(detail string, args ...any) *admission.Refusal {
 // problem is the one place where errors become statuses and codes.
 func problem(err error) *admission.Refusal {
 	var known *admission.Refusal
+	var billing *BillingError
 	switch {
 	case errors.As(err, &known):
 		return known
+	case errors.As(err, &billing):
+		return refusal(billing.Code.status(), string(billing.Code), "%s.", sentence(err))
 	case errors.Is(err, ledger.ErrNotFound):
 		return refusal(http.StatusNotFound, "not_found", "%s.", sentence(err))
 	case errors.Is(err, ledger.ErrExists):

@@ -105,10 +105,17 @@ func (s *service) history(u *ledger.User, now time.Time, months int) (History, e
 			break
 		}
 		cost := s.cents(a.totals.Cost)
+		charge, billed, err := s.invoiced(u, month)
+		if err != nil {
+			return History{}, err
+		}
+		if !billed {
+			charge = a.statement.Total
+		}
 		h.History = append(h.History, HistoryMonth{
 			Year: month.Year(), Month: int(month.Month()),
 			TotalCalls: a.totals.Calls, TotalDocuments: a.totals.Documents, TotalTokens: a.totals.Tokens,
-			CostCents: cost, CostDollars: s.dollars(cost), ChargeCents: a.statement.Total, ChargeDollars: s.dollars(a.statement.Total),
+			CostCents: cost, CostDollars: s.dollars(cost), ChargeCents: charge, ChargeDollars: s.dollars(charge),
 		})
 	}
 	return h, nil

@@ -14,8 +14,9 @@ import (
 )
 
 // userOf finds a user by the id or the e-mail address in the path.
-func (s *service) userOf(r *request) (*ledger.User, error) {
-	text := r.PathValue("user")
+func (s *service) userOf(r *request) (*ledger.User, error) { return s.userNamed(r.PathValue("user")) }
+
+func (s *service) userNamed(text string) (*ledger.User, error) {
 	var account *ledger.Account
 	if id, err := strconv.ParseUint(text, 10, 32); err == nil && id > 0 {
 		account = s.Ledger.Account(ledger.UserID(id))
@@ -118,8 +119,8 @@ func (s *service) changePlan(u *ledger.User, now time.Time, by string, ask Chang
 	if !ok {
 		return PlanChanged{}, unknownPlan(settings, ask.Plan)
 	}
-	if u.Status == ledger.Closed {
-		return PlanChanged{}, admission.NewRefusal(admission.AccountClosed, fmt.Sprintf("User %d is closed and stays on its plan.", u.ID))
+	if err := staysClosed(u); err != nil {
+		return PlanChanged{}, err
 	}
 	now = now.UTC().Truncate(time.Millisecond)
 	var from time.Time
@@ -136,11 +137,22 @@ func (s *service) changePlan(u *ledger.User, now time.Time, by string, ask Chang
 		return PlanChanged{}, fmt.Errorf("changing the plan of user %d: %w", u.ID, err)
 	}
 	s.Log.Info("plan changed", "user", u.ID, "plan", to.ID, "from", from, "by", by)
+	return s.planChanged(u, &to, from), nil
+}
+
+func staysClosed(u *ledger.User) error {
+	if u.Status != ledger.Closed {
+		return nil
+	}
+	return admission.NewRefusal(admission.AccountClosed, fmt.Sprintf("User %d is closed and stays on its plan.", u.ID))
+}
+
+func (s *service) planChanged(u *ledger.User, to *pricing.Plan, from time.Time) PlanChanged {
 	quota := to.Quota
 	if quota == nil {
 		quota = map[string]int64{}
 	}
-	return PlanChanged{User: u.ID, SubscriptionTier: to.ID, EffectiveAt: from, FeeCents: s.cents(to.Fee), Quota: quota}, nil
+	return PlanChanged{User: u.ID, SubscriptionTier: to.ID, EffectiveAt: from, FeeCents: s.cents(to.Fee), Quota: quota}
 }
 
 // planFrom is when a change of plan acts: an upgrade at once, anything else at
