@@ -111,6 +111,12 @@ func TestWhatIsNotOursIsNotChanged(t *testing.T) {
 		if r.Method != http.MethodGet {
 			t.Errorf("%s %s", r.Method, r.URL.Path)
 		}
+		if r.URL.Path == "/v1/payment_methods" {
+			return response(200, `{"data":[{"id":"pm_1","object":"payment_method"}]}`), nil
+		}
+		if strings.HasPrefix(r.URL.Path, "/v1/products/") {
+			return response(200, `{"id":"tollgate_x","object":"product","metadata":{"tollgate_ledger":"another"}}`), nil
+		}
 		if strings.HasPrefix(r.URL.Path, "/v1/customers/") {
 			return response(200, `{"id":"cus_1","object":"customer","metadata":{"tollgate_ledger":"another"}}`), nil
 		}
@@ -124,6 +130,10 @@ func TestWhatIsNotOursIsNotChanged(t *testing.T) {
 		"settle": func() error { _, err := client.Settle(ctx, "k", "in_1"); return err },
 		"credit": func() error {
 			_, err := client.Credit(ctx, billing.CreditRequest{Owner: mine, Key: "k", ID: "in_1", Amount: 1})
+			return err
+		},
+		"set up": func() error {
+			_, err := client.Setup(ctx, []stripe.Plan{{ID: "pro", Name: "Pro", Currency: "usd"}})
 			return err
 		},
 		"credit for another ledger": func() error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -330,6 +331,21 @@ func TestKeysAreTheCallers(t *testing.T) {
 	first, second := keys(), keys()
 	if diff := cmp.Diff(first, second); diff != "" || len(first) != 7 {
 		t.Errorf("%d keys (-first +second):\n%s", len(first), diff)
+	}
+}
+
+// TestSomeoneElseFinalizes the draft just before us, in Stripe's dashboard.
+func TestSomeoneElseFinalizes(t *testing.T) {
+	s := newSandbox(t, stripe.Options{})
+	r := request(s.customer(stripetest.CardGood))
+	client := newClient(t, stripe.Options{HTTP: answering(func(q *http.Request) (*http.Response, error) {
+		if strings.HasSuffix(q.URL.Path, "/finalize") {
+			post(t, s, q.URL.Path, "")
+		}
+		return s.Transport().RoundTrip(q)
+	})})
+	if got, err := client.Push(t.Context(), r); err != nil || got.State != billing.ChargeOpen || got.Total != 1234 {
+		t.Errorf("got %+v, %v", got, err)
 	}
 }
 

@@ -117,10 +117,11 @@ func (c *Client) price(ctx context.Context, p Plan, product string) (id string, 
 			if err != nil {
 				return false, err
 			}
-			if price.Metadata[tagLedger] == c.ledger {
-				got = price
-				return true, nil
+			if price.Metadata[tagLedger] != c.ledger {
+				return false, refuse(notOurs, "price %s has our lookup key and not our ledger's id in its metadata", price.ID)
 			}
+			got = price
+			return true, nil
 		}
 		return false, nil
 	}

@@ -1,6 +1,7 @@
 package stripe_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -73,6 +74,16 @@ func TestSetup(t *testing.T) {
 	got, err := other.Setup(ctx, plans)
 	if err != nil || got[1].Product == first[1].Product || got[1].Price == first[1].Price {
 		t.Errorf("another ledger: %+v, %v", got, err)
+	}
+}
+
+func TestSetupAdoptsNothingOfOthers(t *testing.T) {
+	s := newSandbox(t, stripe.Options{})
+	post(t, s, "/v1/products", "id=prod_theirs&name=Theirs")
+	post(t, s, "/v1/prices", "product=prod_theirs&currency=usd&unit_amount=4900&recurring[interval]=month&lookup_key=tollgate_"+testLedger+"_pro_usd_4900_month")
+	var refused *billing.Rejection
+	if got, err := s.Setup(t.Context(), []stripe.Plan{{ID: "pro", Name: "Pro", Currency: "usd", Fee: 4900}}); !errors.As(err, &refused) || refused.Code != "not_ours" {
+		t.Errorf("got %+v, %v", got, err)
 	}
 }
 
