@@ -220,6 +220,11 @@ func (s *Server) own(w http.ResponseWriter, r *http.Request) bool {
 		s.stripeWebhook(w, r)
 	case s.sandbox != nil && strings.HasPrefix(r.URL.Path, sandboxPath+"/"):
 		http.StripPrefix(sandboxPath, s.sandbox.Pages()).ServeHTTP(w, r)
+		if r.Method == http.MethodPost { // Stripe would send webhooks
+			if err := s.billing.Poll(r.Context()); err != nil {
+				s.log.Warn("the sandbox could not be polled", "error", err)
+			}
+		}
 	default:
 		return false
 	}
