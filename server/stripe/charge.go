@@ -31,6 +31,9 @@ func invoicePath(id, action string) string {
 func (c *Client) invoice(ctx context.Context, id string) (*stripego.Invoice, error) {
 	var got stripego.Invoice
 	err := c.get(ctx, invoicePath(id, ""), &stripego.InvoiceParams{Expand: expanded("")}, &got)
+	if err == nil && got.ID == "" {
+		err = unreadable("GET " + invoicePath(id, ""))
+	}
 	return &got, err
 }
 

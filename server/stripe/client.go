@@ -116,20 +116,15 @@ func Live(key string) bool {
 	return strings.HasPrefix(key, "sk_live_") || strings.HasPrefix(key, "rk_live_")
 }
 
-// result is what an answer of Stripe is read into.
-type result interface {
-	stripego.LastResponseSetter
-}
-
 // get fetches an object.
-func (c *Client) get(ctx context.Context, path string, p stripego.ParamsContainer, v result) error {
+func (c *Client) get(ctx context.Context, path string, p stripego.ParamsContainer, v stripego.LastResponseSetter) error {
 	query := &form.Values{}
 	form.AppendTo(query, p)
 	return c.send(ctx, http.MethodGet, path, query, p.GetParams(), v)
 }
 
 // post changes something. Its key is the caller's with the step's name.
-func (c *Client) post(ctx context.Context, key, path string, p stripego.ParamsContainer, v result) error {
+func (c *Client) post(ctx context.Context, key, path string, p stripego.ParamsContainer, v stripego.LastResponseSetter) error {
 	body := &form.Values{}
 	form.AppendTo(body, p)
 	common := p.GetParams()
@@ -143,7 +138,7 @@ func (c *Client) remove(ctx context.Context, key, path string) error {
 }
 
 // send waits for its turn, sends one request and tells errors apart.
-func (c *Client) send(ctx context.Context, method, path string, body *form.Values, p *stripego.Params, v result) error {
+func (c *Client) send(ctx context.Context, method, path string, body *form.Values, p *stripego.Params, v stripego.LastResponseSetter) error {
 	if err := c.pace.Wait(ctx); err != nil {
 		return fmt.Errorf("%s %s: waiting to be sent: %w: %w", method, path, billing.ErrUnknown, err)
 	}
@@ -167,7 +162,8 @@ func (c *Client) send(ctx context.Context, method, path string, body *form.Value
 type page[T any] struct {
 	stripego.APIResource
 	stripego.ListMeta
-	Data []T `json:"data"`
+	Object string `json:"object"`
+	Data   []T    `json:"data"`
 }
 
 // listPage fetches one page of a list.
@@ -180,6 +176,9 @@ func listPage[T any](ctx context.Context, c *Client, path string, p stripego.Lis
 	var got page[T]
 	if err := c.send(ctx, http.MethodGet, path, query, &stripego.Params{}, &got); err != nil {
 		return nil, err
+	}
+	if got.Object != "list" { // an empty list would mean that nothing is there yet
+		return nil, unreadable("GET " + path)
 	}
 	return &got, nil
 }

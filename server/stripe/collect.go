@@ -160,7 +160,11 @@ func (c *Client) credit(ctx context.Context, r billing.CreditRequest) (billing.C
 			p.RefundAmount = &r.Amount
 		}
 		err = c.persist(r.Key+"/credit", look, func(key string) error {
-			return c.post(ctx, key, "/v1/credit_notes", p, &stripego.CreditNote{})
+			note := &stripego.CreditNote{}
+			if err := c.post(ctx, key, "/v1/credit_notes", p, note); err != nil || note.ID != "" {
+				return err
+			}
+			return unreadable("POST /v1/credit_notes")
 		})
 	}
 	if err != nil {

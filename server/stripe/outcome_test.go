@@ -106,13 +106,47 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
+// TestAnswersOfOthers: a 200 of something on the way is no empty list and no
+// success.
+func TestAnswersOfOthers(t *testing.T) {
+	for _, body := range []string{`{}`, `{"status":"ok"}`, `null`, `[]`, `{"object":"list"`} {
+		client := newClient(t, stripe.Options{HTTP: answering(func(r *http.Request) (*http.Response, error) { return response(200, body), nil })})
+		ctx, mine := t.Context(), billing.Owner{Ledger: testLedger, Epoch: 1, User: 1}
+		push := billing.InvoiceRequest{Owner: mine, Key: "k", Invoice: 7, Currency: "usd", Total: 1, Lines: []billing.ChargeLine{{Amount: 1}}}
+		fresh := push
+		fresh.Fresh = true
+		calls := map[string]func() error{
+			"account": func() error { _, err := client.Account(ctx); return err },
+			"push":    func() error { _, err := client.Push(ctx, push); return err },
+			"fresh":   func() error { _, err := client.Push(ctx, fresh); return err },
+			"charges": func() error { return client.Charges(ctx, testLedger, func(billing.Charge) error { return nil }) },
+			"events":  func() error { _, err := client.Events(ctx, start, ""); return err },
+			"now":     func() error { _, err := client.CustomerNow(ctx, "cus_1"); return err },
+			"customer": func() error {
+				_, err := client.Customer(ctx, billing.CustomerRequest{Owner: mine, Key: "k"})
+				return err
+			},
+			"checkout": func() error {
+				_, err := client.Checkout(ctx, billing.CheckoutRequest{Owner: mine, Key: "k"})
+				return err
+			},
+			"portal": func() error { _, err := client.Portal(ctx, "cus_1", "https://api.example.com"); return err },
+		}
+		for name, call := range calls {
+			if err := call(); !errors.Is(err, billing.ErrUnknown) {
+				t.Errorf("%s with %s: got %v, want an unknown outcome", name, body, err)
+			}
+		}
+	}
+}
+
 func TestWhatIsNotOursIsNotChanged(t *testing.T) {
 	client := newClient(t, stripe.Options{HTTP: answering(func(r *http.Request) (*http.Response, error) {
 		if r.Method != http.MethodGet {
 			t.Errorf("%s %s", r.Method, r.URL.Path)
 		}
 		if r.URL.Path == "/v1/payment_methods" {
-			return response(200, `{"data":[{"id":"pm_1","object":"payment_method"}]}`), nil
+			return response(200, `{"object":"list","data":[{"id":"pm_1","object":"payment_method"}]}`), nil
 		}
 		if strings.HasPrefix(r.URL.Path, "/v1/products/") {
 			return response(200, `{"id":"tollgate_x","object":"product","metadata":{"tollgate_ledger":"another"}}`), nil

@@ -26,7 +26,7 @@ const totalDiffers = "total_differs"
 // [billing.Provider]. When it fails after the draft was made, the draft stays: it
 // is worth nothing, and the next Push finds it. That Push must not be Fresh.
 func (c *Client) Push(ctx context.Context, r billing.InvoiceRequest) (billing.Charge, error) {
-	items, err := c.check(r)
+	items, err := c.itemsFor(r)
 	if err != nil {
 		return billing.Charge{}, fmt.Errorf("sending invoice %d: %w", r.Invoice, err)
 	}
@@ -37,8 +37,8 @@ func (c *Client) Push(ctx context.Context, r billing.InvoiceRequest) (billing.Ch
 	return c.read(ctx, got)
 }
 
-// check refuses what cannot become an invoice, and returns the items to send.
-func (c *Client) check(r billing.InvoiceRequest) ([]billing.ChargeLine, error) {
+// itemsFor refuses what cannot become an invoice, and returns the items to send.
+func (c *Client) itemsFor(r billing.InvoiceRequest) ([]billing.ChargeLine, error) {
 	if err := c.ours(r.Owner); err != nil {
 		return nil, err
 	}
