@@ -178,7 +178,17 @@ func (s *Server) schedule() (*billing.Schedule, error) {
 	if s.sandbox != nil {
 		jobs = append(jobs, billing.Job{Name: "sandbox", Every: time.Minute, Limit: time.Minute, Do: func(context.Context) error { return s.keepSandbox() }})
 	}
-	return billing.Start(c.Billing.Location, s.log, s.clock.Now, jobs)
+	schedule, err := billing.Start(c.Billing.Location, s.log, s.clock.Now, jobs)
+	s.running.Store(schedule)
+	return schedule, err
+}
+
+// jobs is how scheduled work stands.
+func (s *Server) jobs() []billing.JobState {
+	if schedule := s.running.Load(); schedule != nil {
+		return schedule.States()
+	}
+	return nil
 }
 
 // maxWebhook is more than any event of Stripe has.

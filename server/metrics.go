@@ -9,6 +9,7 @@ import (
 
 	"tollgate/ledger"
 	"tollgate/server/admission"
+	"tollgate/server/billing"
 	"tollgate/server/gateway"
 )
 
@@ -32,6 +33,7 @@ type metricSources struct {
 	gate    *admission.Gate
 	gateway *gateway.Gateway
 	ready   func() bool
+	jobs    func() []billing.JobState
 }
 
 func description(name, help string, labels ...string) *prometheus.Desc {
@@ -57,13 +59,16 @@ var (
 	freeDesc       = description("ledger_disk_free_bytes", "Room left on the disk of the ledger's file.")
 	failedDesc     = description("ledger_failed", "1 when a commit failed and the process is about to end.")
 	usersDesc      = description("users", "Users in the ledger.")
+	jobRunsDesc    = description("job_runs_total", "Runs of scheduled work that have ended.", "job")
+	jobFailedDesc  = description("job_failed", "1 when the last run of scheduled work failed; it is tried again.", "job")
+	jobEndedDesc   = description("job_last_end_timestamp_seconds", "When the last run of scheduled work ended.", "job")
 )
 
 // Describe implements [prometheus.Collector].
 func (s metricSources) Describe(descs chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		readyDesc, callsDesc, durationDesc, inFlightDesc, streamingDesc, upgradedDesc, bytesInDesc, bytesOutDesc, unrecordedDesc, refusalsDesc, heldDesc,
-		entriesDesc, loggedDesc, fileDesc, freeDesc, failedDesc, usersDesc,
+		entriesDesc, loggedDesc, fileDesc, freeDesc, failedDesc, usersDesc, jobRunsDesc, jobFailedDesc, jobEndedDesc,
 	} {
 		descs <- d
 	}
@@ -71,8 +76,8 @@ func (s metricSources) Describe(descs chan<- *prometheus.Desc) {
 
 // Collect implements [prometheus.Collector].
 func (s metricSources) Collect(values chan<- prometheus.Metric) {
-	gauge := func(d *prometheus.Desc, v float64) {
-		values <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v)
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		values <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	counter := func(d *prometheus.Desc, v int64, labels ...string) {
 		values <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
@@ -93,6 +98,13 @@ func (s metricSources) Collect(values chan<- prometheus.Metric) {
 		counter(refusalsDesc, r.Count, r.Code, r.Route)
 	}
 	gauge(heldDesc, float64(s.gate.Held().Calls))
+	for _, j := range s.jobs() {
+		counter(jobRunsDesc, int64(j.Runs), j.Name)
+		gauge(jobFailedDesc, number(j.Error != ""), j.Name)
+		if !j.Ended.IsZero() {
+			gauge(jobEndedDesc, float64(j.Ended.Unix()), j.Name)
+		}
+	}
 	select {
 	case <-s.ledger.Failed():
 		gauge(failedDesc, 1)

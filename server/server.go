@@ -62,9 +62,10 @@ type Server struct {
 	gate    *admission.Gate
 	gateway *gateway.Gateway
 	billing *billing.Billing
-	stripe  *stripe.Client     // nil: no payment provider
-	sandbox *stripetest.Server // nil: Stripe is Stripe
-	cert    certificate        // in mode "files"
+	stripe  *stripe.Client                   // nil: no payment provider
+	sandbox *stripetest.Server               // nil: Stripe is Stripe
+	running atomic.Pointer[billing.Schedule] // nil: not yet, or on a test clock
+	cert    certificate                      // in mode "files"
 
 	config   atomic.Pointer[config.Config]
 	draining atomic.Bool
@@ -279,7 +280,7 @@ func (s *Server) listen(c *config.Config) error {
 	if err != nil {
 		return fmt.Errorf("listening at [server] metrics: %w", err)
 	}
-	src := metricSources{s.ledger, s.gate, s.gateway, func() bool { return !s.draining.Load() && s.ledger.Ready() == nil }}
+	src := metricSources{s.ledger, s.gate, s.gateway, func() bool { return !s.draining.Load() && s.ledger.Ready() == nil }, s.jobs}
 	s.serve("metrics", metrics, metricsHandler(s.options.Version, src), false)
 	return nil
 }
