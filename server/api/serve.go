@@ -201,7 +201,7 @@ func problem(err error) *admission.Refusal {
 	case errors.As(err, &known):
 		return known
 	case errors.As(err, &billing):
-		return refusal(billing.Code.status(), string(billing.Code), "%s.", sentence(err))
+		return refusal(billing.Code.status(), string(billing.Code), "%s.", strings.TrimSuffix(sentence(err), "."))
 	case errors.Is(err, ledger.ErrNotFound):
 		return refusal(http.StatusNotFound, "not_found", "%s.", sentence(err))
 	case errors.Is(err, ledger.ErrExists):

@@ -29,11 +29,11 @@ func (a *app) demoCommand() *cobra.Command {
 	var listen, dir string
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Run the gateway with sample users, six months of usage and their invoices",
+		Short: "Run the gateway with sample users, their usage and invoices",
 		Long: `Runs the gateway in front of the built-in sample API, with three users on the
-plans free, pro and enterprise, their usage of six months, and invoices that were
-paid with a stand-in for Stripe: no money moves. Interrupt it to end it; without
---dir nothing stays.`,
+plans free, pro and enterprise, their usage of six months, and invoices that
+were paid with a stand-in for Stripe: no money moves. Interrupt it to end it;
+without --dir nothing stays.`,
 		Example: "  tollgate demo\n  tollgate demo --listen 127.0.0.1:9000 --dir /tmp/tollgate-demo",
 		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {

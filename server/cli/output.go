@@ -33,6 +33,30 @@ func (a *app) answer(v any, people func(w io.Writer)) error {
 	return nil
 }
 
+// array prints what walk adds as one JSON array, while it is walked: of a long
+// list only a page is in memory.
+func (a *app) array(walk func(add func(v any) error) error) error {
+	between := "["
+	err := walk(func(v any) error {
+		text, err := json.MarshalIndent(v, "  ", "  ")
+		if err != nil {
+			return fmt.Errorf("writing the answer as JSON: %w", err)
+		}
+		_, err = fmt.Fprintf(a.Stdout, "%s\n  %s", between, text)
+		between = ","
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if between == "[" {
+		_, err = fmt.Fprintln(a.Stdout, "[]")
+	} else {
+		_, err = fmt.Fprintln(a.Stdout, "\n]")
+	}
+	return err
+}
+
 // table is columns for people. A heading that ends in ">" is of a column of
 // numbers, set to the right.
 type table struct {

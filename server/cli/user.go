@@ -2,9 +2,10 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -79,7 +80,9 @@ func (a *app) userList() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.asking(func(c *api.Client) error {
 				if a.json {
-					return a.userArray(cmd.Context(), c)
+					return a.array(func(add func(any) error) error {
+						return c.EachUser(cmd.Context(), func(u api.User) error { return add(u) })
+					})
 				}
 				t := newTable("USER>", "E-MAIL", "PLAN", "STATUS", "KEYS>", "CREATED")
 				none := true
@@ -101,29 +104,6 @@ func (a *app) userList() *cobra.Command {
 			})
 		},
 	}
-}
-
-// userArray prints all users as one JSON array, one page in memory at a time.
-func (a *app) userArray(ctx context.Context, c *api.Client) error {
-	between := "["
-	err := c.EachUser(ctx, func(u api.User) error {
-		text, err := json.MarshalIndent(u, "  ", "  ")
-		if err != nil {
-			return fmt.Errorf("writing user %d as JSON: %w", u.ID, err)
-		}
-		_, err = fmt.Fprintf(a.Stdout, "%s\n  %s", between, text)
-		between = ","
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	if between == "[" {
-		_, err = fmt.Fprintln(a.Stdout, "[]")
-	} else {
-		_, err = fmt.Fprintln(a.Stdout, "\n]")
-	}
-	return err
 }
 
 func (a *app) userShow() *cobra.Command {
@@ -171,17 +151,22 @@ func limitText(limit *ledger.Amount) string {
 
 func (a *app) userPlan() *cobra.Command {
 	var change api.ChangePlan
+	var dry bool
 	cmd := &cobra.Command{
 		Use:   "plan USER PLAN",
 		Short: "Put a user on another plan",
 		Long: `Puts a user on another plan. An upgrade (a higher fee, or leaving a plan
 without fee) acts at once, anything else at the next period.`,
-		Example: `  tollgate user plan ann@example.com pro
+		Example: `  tollgate user plan ann@example.com pro --dry-run
+  tollgate user plan ann@example.com pro
   tollgate user plan ann@example.com free --now`,
 		Args: exactly("USER", "PLAN"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			change.Plan = args[1]
 			return a.asking(func(c *api.Client) error {
+				if dry {
+					return a.previewPlan(cmd.Context(), c, args[0], change)
+				}
 				changed, err := c.ChangePlan(cmd.Context(), args[0], change)
 				if err != nil {
 					return err
@@ -193,7 +178,44 @@ without fee) acts at once, anything else at the next period.`,
 		},
 	}
 	cmd.Flags().BoolVar(&change.Now, "now", false, "act at once whatever the change is")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "show what it would mean for this month, and change nothing")
 	return cmd
+}
+
+// previewPlan shows fee and quota of the open month before and after a change.
+func (a *app) previewPlan(ctx context.Context, c *api.Client, user string, change api.ChangePlan) error {
+	p, err := c.PreviewPlan(ctx, user, change)
+	if err != nil {
+		return err
+	}
+	if a.json {
+		return a.answer(p, nil)
+	}
+	status, err := c.Status(ctx)
+	if err != nil {
+		return err
+	}
+	return a.answer(p, func(w io.Writer) {
+		currency := status.Ledger.Currency
+		fmt.Fprintf(w, "Nothing was changed. %s would be on plan %s from %s UTC, for %s a month.\n\n",
+			clean(user), clean(p.SubscriptionTier), moment(p.EffectiveAt), priced(p.FeeCents, currency))
+		t := newTable("THIS MONTH", "BEFORE>", "AFTER>")
+		t.add("fee", inCurrency(p.Before.FeeCents, currency), inCurrency(p.After.FeeCents, currency))
+		meters := maps.Clone(p.Before.Quota)
+		maps.Copy(meters, p.After.Quota)
+		for _, meter := range slices.Sorted(maps.Keys(meters)) {
+			t.add(meter+" included", quotaText(p.Before.Quota, meter), quotaText(p.After.Quota, meter))
+		}
+		t.add("charge so far", inCurrency(p.Before.ChargeCents, currency), inCurrency(p.After.ChargeCents, currency))
+		t.print(w)
+	})
+}
+
+func quotaText(quota map[string]int64, meter string) string {
+	if n, ok := quota[meter]; ok {
+		return count(n)
+	}
+	return "unlimited"
 }
 
 func (a *app) userLimit() *cobra.Command {
