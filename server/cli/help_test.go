@@ -152,3 +152,37 @@ func TestWrongUsage(t *testing.T) {
 		})
 	}
 }
+
+// TestReadmeNamesRealCommands holds each command line of the README that no other
+// test runs against the commands and flags that there are.
+func TestReadmeNamesRealCommands(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		line, found := strings.CutPrefix(line, "$ tollgate ")
+		if !found {
+			continue
+		}
+		n++
+		line, _, _ = strings.Cut(line, "#")
+		if quoted := strings.Split(line, `"`); len(quoted) == 3 { // an argument of several words
+			line = quoted[0] + "words" + quoted[2]
+		}
+		cmd, args, err := newRoot(&app{}).Find(strings.Fields(line))
+		if err == nil {
+			err = cmd.ParseFlags(args)
+		}
+		if err == nil {
+			err = cmd.Args(cmd, cmd.Flags().Args())
+		}
+		if err != nil || cmd.HasSubCommands() && cmd.Name() != "usage" {
+			t.Errorf("tollgate %s: %v", strings.TrimSpace(line), err)
+		}
+	}
+	if n < 10 {
+		t.Errorf("only %d command lines were found in the README", n)
+	}
+}
