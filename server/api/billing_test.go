@@ -155,6 +155,19 @@ func TestSubscribeWhereItCannotBe(t *testing.T) {
 	wantProblem(t, h.call("POST", "/v1/billing/subscribe", manage, pro), 403, "account_closed")
 }
 
+// TestSubscribeReplaces: the newest wish holds, also over one that waits for a
+// payment method.
+func TestSubscribeReplaces(t *testing.T) {
+	h := newHouse(t)
+	h.bill(nil)
+	u, _, manage := h.user("a@example.com", "free")
+	h.change(u.ID, func(u *ledger.User) { u.Extra = map[string]string{"subscribe": "pro"} })
+	read[api.Subscribed](t, h.call("POST", "/v1/billing/subscribe", manage, `{"tier":"free"}`), 200)
+	if u := h.ledger.Account(u.ID).User(); len(u.Extra) != 0 || len(u.Plans) != 1 {
+		t.Errorf("got %v, %v", u.Extra, u.Plans)
+	}
+}
+
 // TestInvoiceIsTheContracts holds an invoice's bytes against the contract's shape.
 func TestInvoiceIsTheContracts(t *testing.T) {
 	h := newHouse(t)

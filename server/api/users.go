@@ -110,8 +110,12 @@ func checkPersonal(p ledger.Personal) error {
 	return nil
 }
 
+// waitingPlan is where a user's Extra has the plan that waits for a payment
+// method, which billing puts there and takes up.
+const waitingPlan = "subscribe"
+
 // changePlan puts a user on another plan, at once or from the next period on;
-// a change that is pending is replaced. Asking for the plan in force takes
+// a change that is pending, or waits for a payment method, is replaced. Asking for the plan in force takes
 // back a pending change.
 func (s *service) changePlan(u *ledger.User, now time.Time, by string, ask ChangePlan) (PlanChanged, error) {
 	settings := s.Settings()
@@ -131,6 +135,7 @@ func (s *service) changePlan(u *ledger.User, now time.Time, by string, ask Chang
 			return err
 		}
 		u.Plans = reassign(u.Plans, now, ledger.Assignment{Plan: to.ID, From: from})
+		delete(u.Extra, waitingPlan)
 		return nil
 	})
 	if err != nil {
