@@ -289,7 +289,7 @@ func (y *year) spend(c *customer) {
 	}
 	if y.now.Before(time.Date(2025, time.January, 25, 0, 0, 0, 0, time.UTC)) {
 		if !c.lazy || y.r.IntN(12) == 0 {
-			y.use(u)
+			y.use(c, u)
 		}
 		switch y.r.IntN(1500) {
 		case 0:
@@ -304,7 +304,7 @@ func (y *year) spend(c *customer) {
 }
 
 // use records what a customer used since yesterday, some of it late.
-func (y *year) use(u *ledger.User) {
+func (y *year) use(c *customer, u *ledger.User) {
 	for range y.r.IntN(6) {
 		at := y.now.Add(-time.Duration(y.r.IntN(86_400_000)) * time.Millisecond)
 		if y.r.IntN(200) == 0 {
@@ -317,6 +317,9 @@ func (y *year) use(u *ledger.User) {
 		plan := u.PlanAt(at)
 		y.counter++
 		documents := int64(y.r.IntN(40))
+		if c.lazy {
+			documents %= 3
+		}
 		record := ledger.Usage{
 			Time: at, Counter: y.counter, User: u.ID, Route: y.route, Method: "POST", Status: 200, Billed: true,
 			Plan:       y.ledger.VersionAt(ledger.PlanVersion, plan.Plan, plan.From, at).ID,
@@ -430,7 +433,7 @@ func (y *year) check() {
 		if u.Status == ledger.Closed {
 			last = y.ledger.PeriodAt(u.ClosedAt).Month
 		}
-		month := ledger.MonthOf(2024, time.January)
+		month, invoiced := ledger.MonthOf(2024, time.January), int64(0)
 		for _, ref := range u.Invoices {
 			i := y.invoice(ref.ID)
 			states[i.State]++
@@ -439,6 +442,11 @@ func (y *year) check() {
 			}
 			month++
 			for _, l := range i.Lines {
+				switch l.Kind {
+				case "carried_in", "tax", "credit":
+				default:
+					invoiced += l.Amount
+				}
 				switch l.Kind {
 				case "adjustment":
 					adjusted++
@@ -466,6 +474,9 @@ func (y *year) check() {
 				t.Errorf("user %d, %v: invoice %d of %d is %s with %d collected; Stripe has %s of %d, %s, and charged %d in %d charges",
 					u.ID, i.Month, i.ID, due, i.State, i.Collected, s.ID, s.Total, s.Status, charges[s.ID], times[s.ID])
 			}
+		}
+		if want := y.rated(u, month-1); want != invoiced {
+			t.Errorf("user %d: all months come to %d now, and %d were invoiced for them", u.ID, want, invoiced)
 		}
 		if month != last+1 {
 			t.Errorf("user %d: the last invoice is of %v, want %v", u.ID, month-1, last)
@@ -498,6 +509,28 @@ func (y *year) check() {
 			t.Errorf("the year had no %s", what)
 		}
 	}
+}
+
+// rated is what all months of a user up to one come to, with the usage that came
+// late, straight from the totals.
+func (y *year) rated(u *ledger.User, last ledger.Month) int64 {
+	book, total := pricing.NewBook(), int64(0)
+	for m := ledger.MonthOf(2024, time.January); m <= last; m++ {
+		used, err := y.ledger.Month(u.ID, m)
+		if err != nil {
+			y.t.Fatal(err)
+		}
+		schedule, err := book.Schedule(y.ledger, u, y.ledger.PeriodOf(m), pricing.Basis{Digits: 2})
+		if err != nil {
+			y.t.Fatal(err)
+		}
+		statement, err := schedule.Rate(used)
+		if err != nil {
+			y.t.Fatal(err)
+		}
+		total += statement.Total
+	}
+	return total
 }
 
 // end closes the ledger, which is verified.
