@@ -114,12 +114,11 @@ func field(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) != 2 {
 		ts.Fatalf("usage: field NAME VARIABLE")
 	}
-	_, rest, found := strings.Cut(ts.ReadFile("stdout"), strconv.Quote(args[0])+": ")
-	if !found {
+	found := regexp.MustCompile(regexp.QuoteMeta(strconv.Quote(args[0])) + `: ?"?([^"\n]*)`).FindStringSubmatch(ts.ReadFile("stdout"))
+	if found == nil {
 		ts.Fatalf("the output has no field %s", args[0])
 	}
-	value, _, _ := strings.Cut(rest, "\n")
-	ts.Setenv(args[1], strings.Trim(value, `",`))
+	ts.Setenv(args[1], strings.TrimRight(found[1], ",}"))
 }
 
 // signal NAME sends HUP or TERM to the newest background command.
