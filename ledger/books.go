@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
@@ -43,10 +44,10 @@ var errInvoice = errors.New("impossible invoice")
 func (i *Invoice) follows(old *Invoice) ([]Move, error) {
 	var sum int64
 	for _, line := range i.Lines {
-		sum += line.Amount
+		sum = plus(sum, line.Amount)
 	}
 	switch {
-	case sum != i.Total || i.Total < 0 && i.Carried != i.Total || i.Carried > i.Total:
+	case sum != i.Total || i.Total < 0 && i.Carried != i.Total || i.Carried != 0 && i.Carried != i.Total:
 		return nil, fmt.Errorf("%w: its lines come to %d, its total is %d, %d are carried", errInvoice, sum, i.Total, i.Carried)
 	case i.Collected < 0 || i.Credited < 0 || i.Refunded < 0 || i.Collected+i.Credited > i.Total-i.Carried || i.Refunded > i.Collected:
 		return nil, fmt.Errorf("%w: of %d, %d were collected, %d credited and %d refunded", errInvoice, i.Total-i.Carried, i.Collected, i.Credited, i.Refunded)
@@ -259,6 +260,13 @@ func (v *verifier) inspectInvoice(seq uint64, b entered, s *state) {
 		if i.Number != 0 && i.Number != s.billing.Numbered+1 && !i.Adopted {
 			v.problem("entry %d: invoice number %d follows number %d", seq, i.Number, s.billing.Numbered)
 		}
+	}
+	if i.Provider != "" {
+		id := sha256.Sum256([]byte(i.Provider))
+		if other, taken := v.atProvider[id]; taken && other != i.ID {
+			v.problem("entry %d: invoice %d is %s at the provider, which invoice %d is already", seq, i.ID, i.Provider, other)
+		}
+		v.atProvider[id] = i.ID
 	}
 	if i.Last != 0 {
 		if head, err := headAt(v.src, i.Last); err != nil || i.Last >= seq || !bytes.Equal(head[:], i.Head) {

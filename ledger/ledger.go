@@ -77,7 +77,8 @@ type Ledger struct {
 	breakOnce  sync.Once
 	changing   sync.Mutex // one change of users, keys or versions at a time
 	closing    sync.Once
-	stuck      bool // set by the writer: the file cannot be closed any more
+	before     time.Time // of the last entry when it was opened
+	stuck      bool      // set by the writer: the file cannot be closed any more
 }
 
 // Path is the path of the file.
@@ -145,6 +146,7 @@ type Info struct {
 	Seq        uint64 // the last entry
 	Head       [32]byte
 	LastLogged time.Time // of the last entry, UTC
+	Before     time.Time // of the last entry when the ledger was opened, UTC; zero when it was new
 	Created    time.Time
 	Currency   string
 	Zone       string
@@ -164,6 +166,7 @@ func (l *Ledger) Status() (Info, error) {
 		LastLogged: time.UnixMilli(at.logged).UTC(), Created: l.state.identity.Created,
 		Currency: l.state.identity.Currency, Zone: l.state.zones[len(l.state.zones)-1].Zone,
 		TestClock: l.state.identity.TestClock, Clock: l.state.clock, Users: len(l.state.accounts) - 1,
+		Before: l.before,
 	}
 	l.state.mu.RUnlock()
 	info, err := os.Stat(l.path)

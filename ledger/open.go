@@ -293,6 +293,7 @@ func (l *Ledger) settle(o Options) error {
 			genesis{ID: hex.EncodeToString(id), Created: o.Now.UTC(), Currency: o.Currency, TestClock: o.TestClock},
 			zoneSet{Zone: o.Zone})
 	}
+	l.before = time.UnixMilli(l.position.Load().logged).UTC()
 	id := l.state.identity
 	if id.Currency != o.Currency {
 		return fmt.Errorf("%w: its currency is %s and cannot become %s", ErrMismatch, id.Currency, o.Currency)

@@ -31,6 +31,12 @@ type verifier struct {
 	records  uint64
 	recent   []remembered // ids of the last day of the log so far, which must be remembered
 	days     []int64      // when each of recent was logged, in milliseconds
+
+	atProvider map[[32]byte]InvoiceID // by the hash of the provider's id
+}
+
+func newVerifier(c Checks, src *bolt.DB) *verifier {
+	return &verifier{checks: c, src: src, atProvider: map[[32]byte]InvoiceID{}}
 }
 
 func (v *verifier) problem(format string, args ...any) {
@@ -42,7 +48,7 @@ func (v *verifier) problem(format string, args ...any) {
 // Verify derives everything from the log again, while work goes on, and
 // compares. Problems are in the report; an error means that it could not look.
 func (l *Ledger) Verify(ctx context.Context, c Checks, progress func(done, total uint64)) (Report, error) {
-	v := &verifier{checks: c, src: l.db}
+	v := newVerifier(c, l.db)
 	return v.run(ctx, filepath.Dir(l.path), everything, progress, func(f *folder) error {
 		if err := l.Checkpoint(ctx); err != nil {
 			return err
@@ -93,7 +99,7 @@ func VerifyFile(ctx context.Context, path string, c Checks, progress func(done, 
 	} else if err != nil {
 		return Report{}, errors.Join(fmt.Errorf("verify %s: %w", path, err), src.Close())
 	}
-	v := &verifier{checks: c, src: src}
+	v := newVerifier(c, src)
 	var mark checkpointRow
 	err = view(src, func(tx *bolt.Tx) (err error) {
 		if err := isLedger(tx); err != nil {
