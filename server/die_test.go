@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"tollgate/ledger"
@@ -71,7 +72,7 @@ func (s *shop) open() {
 		s.t.Fatal(err)
 	}
 	client, err := stripe.New(stripe.Options{
-		Key: "sk_test_shop", Ledger: status.ID, APIBase: "http://stripe", HTTP: roundTripper(s.carry), PerSecond: -1, Timeout: 50 * time.Millisecond,
+		Key: "sk_test_shop", Ledger: status.ID, APIBase: "http://stripe", HTTP: roundTripper(s.carry), PerSecond: -1,
 		Now: func() time.Time { return s.now },
 	})
 	if err != nil {
@@ -211,10 +212,14 @@ func TestEveryPlaceToDie(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, again after %v", w.name, pause), func(t *testing.T) {
 				t.Parallel()
 				n := 1
-				for dieAt(t, w.place, w.fault, n, pause) {
-					n++
+				for struck := true; struck; n++ {
+					if raced && n%4 != 0 {
+						continue
+					}
+					// In a bubble a Stripe that hangs costs no time.
+					synctest.Test(t, func(t *testing.T) { struck = dieAt(t, w.place, w.fault, n, pause) })
 				}
-				if n < 5 {
+				if n < 6 {
 					t.Errorf("only %d places were tried", n-1)
 				}
 			})
