@@ -81,18 +81,23 @@ func (b billingAPI) Explain(ctx context.Context, i *ledger.Invoice) (api.Invoice
 		return api.InvoiceUsage{}, err
 	}
 	usage := api.InvoiceUsage{Sealed: e.Sealed, Problems: e.Problems, Late: e.Late, Pending: e.Pending}
+	usage.Days = apiDays(e.Days)
 	for _, l := range e.Lines {
-		line := api.LineUsage{Used: l.Used}
-		for _, d := range l.Days {
-			day := api.DayUsage{Date: d.Date, Start: d.Start, End: d.End}
-			for _, r := range d.Routes {
-				day.Routes = append(day.Routes, api.RouteUsage(r))
-			}
-			line.Days = append(line.Days, day)
-		}
-		usage.Lines = append(usage.Lines, line)
+		usage.Lines = append(usage.Lines, api.LineUsage{Used: l.Used, Days: apiDays(l.Days)})
 	}
 	return usage, nil
+}
+
+func apiDays(days []billing.DayUse) []api.DayUsage {
+	var list []api.DayUsage
+	for _, d := range days {
+		day := api.DayUsage{Date: d.Date, Start: d.Start, End: d.End}
+		for _, r := range d.Routes {
+			day.Routes = append(day.Routes, api.RouteUsage(r))
+		}
+		list = append(list, day)
+	}
+	return list
 }
 
 // billingError gives an error of billing the code that the API tells it by.

@@ -42,6 +42,7 @@ type Stripe interface {
 // InvoiceUsage is the usage behind an invoice.
 type InvoiceUsage struct {
 	Lines    []LineUsage // one for each of the invoice's
+	Days     []DayUsage  // all that was sealed
 	Sealed   ledger.Totals
 	Problems []string // none: rated again, the usage comes to exactly the invoice
 	Late     ledger.Totals

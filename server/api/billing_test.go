@@ -463,6 +463,10 @@ func TestOperatorExplain(t *testing.T) {
 	if diff := cmp.Diff(want, lines(explained)); diff != "" || !explained.Proof.Proved || explained.Late.PendingCents != 100 || explained.Late.Calls != 1 || explained.Record != nil {
 		t.Errorf("got %+v\n%s", explained, diff)
 	}
+	all := []api.ExplainedRoute{{Route: "POST /v1/scan", Calls: 2, Documents: 800, Quantity: 2, Cost: 8 * ledger.Unit}}
+	if diff := cmp.Diff(all, explained.Days[0].Routes); diff != "" || len(explained.Days) != 2 {
+		t.Errorf("%d days\n%s", len(explained.Days), diff)
+	}
 	if path := explained.Lines[1].Days[0].Records; path != "/v1/users/1/records?from=2025-01-15T00%3A00%3A00Z&to=2025-01-16T00%3A00%3A00Z" {
 		t.Errorf("the records are at %s", path)
 	}

@@ -37,7 +37,7 @@ func (s *service) explanation(r *request, b Billing, i *ledger.Invoice) (Explana
 		return Explanation{}, usage, err
 	}
 	e := Explanation{
-		Invoice: s.invoice(i), Lines: []ExplainedLine{},
+		Invoice: s.invoice(i), Lines: []ExplainedLine{}, Days: explainedDays(i.User, usage.Days, "calls"),
 		Proof: Proof{Proved: len(usage.Problems) == 0, Problems: usage.Problems, Usage: s.currentUsage(usage.Sealed), TotalCents: i.Total},
 		Late:  LateUsage{usage.Late.Calls, usage.Late.Cost, usage.Pending},
 	}
@@ -57,20 +57,26 @@ func explainedLine(user ledger.UserID, l ledger.InvoiceLine, usage LineUsage) Ex
 	}
 	view := ExplainedLine{
 		Kind: l.Kind, Description: l.Description, AmountCents: l.Amount, Meter: meter,
-		Quantity: usage.Used.Of(meter), Cost: usage.Used.Cost, Days: []ExplainedDay{},
+		Quantity: usage.Used.Of(meter), Cost: usage.Used.Cost, Days: explainedDays(user, usage.Days, meter),
 	}
-	for _, d := range usage.Days {
+	return view
+}
+
+// explainedDays is the days on which something that is billed was used.
+func explainedDays(user ledger.UserID, days []DayUsage, meter string) []ExplainedDay {
+	list := []ExplainedDay{}
+	for _, d := range days {
 		day := ExplainedDay{Date: d.Date, Start: d.Start.UTC(), End: d.End.UTC(), Records: recordsPath(user, d.Start, d.End)}
 		for _, t := range d.Routes {
 			if t.Calls != 0 || t.Of(meter) != 0 || t.Cost != 0 {
-				day.Routes = append(day.Routes, ExplainedRoute{t.Route, t.Calls, t.Of(meter), t.Cost})
+				day.Routes = append(day.Routes, ExplainedRoute{t.Route, t.Calls, t.Documents, t.Tokens, t.Of(meter), t.Cost})
 			}
 		}
 		if len(day.Routes) > 0 {
-			view.Days = append(view.Days, day)
+			list = append(list, day)
 		}
 	}
-	return view
+	return list
 }
 
 // recordsPath is where the operator API lists a user's records of [from, to).

@@ -195,6 +195,7 @@ type ActOnInvoice struct {
 type Explanation struct {
 	Invoice Invoice         `json:"invoice"`
 	Lines   []ExplainedLine `json:"lines" doc:"one for each of the invoice's, in its order"`
+	Days    []ExplainedDay  `json:"days" doc:"all usage of the month, also what the plan includes; quantity counts calls"`
 	Proof   Proof           `json:"proof"`
 	Late    LateUsage       `json:"late"`
 	Record  *ExplainedCall  `json:"record" doc:"the call that was asked for; null where an invoice was"`
@@ -222,10 +223,12 @@ type ExplainedDay struct {
 
 // ExplainedRoute is what was used on a route in a day.
 type ExplainedRoute struct {
-	Route    string        `json:"route"`
-	Calls    int64         `json:"calls"`
-	Quantity int64         `json:"quantity"`
-	Cost     ledger.Amount `json:"cost"`
+	Route     string        `json:"route"`
+	Calls     int64         `json:"calls"`
+	Documents int64         `json:"documents"`
+	Tokens    int64         `json:"tokens"`
+	Quantity  int64         `json:"quantity" doc:"of the line's meter"`
+	Cost      ledger.Amount `json:"cost"`
 }
 
 // Proof is what came of rating the sealed usage again.

@@ -16,7 +16,8 @@
 //     errors, the log of serve) to standard error.
 //   - With --json an answer is exactly one JSON value in the shape of the
 //     operator API; export prints the format that --format names. An error
-//     prints nothing on standard output.
+//     prints nothing on standard output, save of commands that find something
+//     out: they print what they found, and fail when it is a problem.
 //   - An error is one sentence and, where something can be done, a line that
 //     starts with "hint:".
 //   - The exit code is 0 for done, 1 for failed, 2 for a command that was

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tollgate/ledger"
 	"tollgate/server/api"
 )
 
@@ -59,9 +60,20 @@ func printExplanation(w io.Writer, e api.Explanation) {
 				t.add("  "+d.Date, r.Route, count(r.Calls), quantityOf(l.Meter, r.Quantity), money(r.Cost.String()))
 				calls += r.Calls
 			}
-			day = fmt.Sprintf("tollgate usage records %s --from %s --to %s", userID(i.User), d.Start.UTC().Format(time.RFC3339), d.End.UTC().Format(time.RFC3339))
+			day = recordsCommand(i.User, d)
 		}
 		t.add("  total", "", count(calls), quantityOf(l.Meter, l.Quantity), money(l.Cost.String()))
+		fmt.Fprintln(w)
+		t.print(w)
+	}
+	if day == "" && len(e.Days) > 0 { // all of it is included
+		t := newTable("USED", "ROUTE", "CALLS>", "DOCUMENTS>", "TOKENS>", "COST>")
+		for _, d := range e.Days {
+			for _, r := range d.Routes {
+				t.add(d.Date, r.Route, count(r.Calls), count(r.Documents), count(r.Tokens), money(r.Cost.String()))
+			}
+			day = recordsCommand(i.User, d)
+		}
 		fmt.Fprintln(w)
 		t.print(w)
 	}
@@ -70,6 +82,11 @@ func printExplanation(w io.Writer, e api.Explanation) {
 	if day != "" {
 		fmt.Fprintf(w, "Records of a day: %s\n", day)
 	}
+}
+
+// recordsCommand lists the records of a day.
+func recordsCommand(user ledger.UserID, d api.ExplainedDay) string {
+	return fmt.Sprintf("tollgate usage records %s --from %s --to %s", userID(user), d.Start.UTC().Format(time.RFC3339), d.End.UTC().Format(time.RFC3339))
 }
 
 // meterHeading is the column of a meter; calls have theirs already.
@@ -91,16 +108,16 @@ func printProof(w io.Writer, e api.Explanation) {
 	i := e.Invoice
 	switch {
 	case e.Proof.Proved && e.Proof.Usage.TotalCalls == 0:
-		fmt.Fprintf(w, "Proved: without any billed call, the terms come to exactly these lines and %s.\n", priced(e.Proof.TotalCents, i.Currency))
+		fmt.Fprintf(w, "Proved: no billed call, rated again: exactly these lines and %s.\n", priced(e.Proof.TotalCents, i.Currency))
 	case e.Proof.Proved:
-		fmt.Fprintf(w, "Proved: the %s calls in entries %d to %d, rated again, come to exactly these lines and %s.\n",
-			count(e.Proof.Usage.TotalCalls), i.Ledger.First, i.Ledger.Last, priced(e.Proof.TotalCents, i.Currency))
+		fmt.Fprintf(w, "Proved: %s %s in entries %d to %d, rated again: exactly these lines and %s.\n",
+			count(e.Proof.Usage.TotalCalls), plural(int(e.Proof.Usage.TotalCalls), "call"), i.Ledger.First, i.Ledger.Last, priced(e.Proof.TotalCents, i.Currency))
 	}
 	for _, p := range e.Proof.Problems {
 		fmt.Fprintln(w, "NOT PROVED: "+clean(p))
 	}
 	if e.Late.Calls != 0 || e.Late.PendingCents != 0 {
-		fmt.Fprintf(w, "Late: %s calls of this month came after it was sealed", count(e.Late.Calls))
+		fmt.Fprintf(w, "Late: %s %s of this month came after it was sealed", count(e.Late.Calls), plural(int(e.Late.Calls), "call"))
 		if e.Late.PendingCents == 0 {
 			fmt.Fprintln(w, "; nothing of that is open.")
 		} else {
