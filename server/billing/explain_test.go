@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -227,5 +229,85 @@ func TestDrafts(t *testing.T) {
 	}
 	if u := w.ledger.Account(u).User(); len(w.Unbilled(u)) != 0 || len(u.Invoices) != 2 {
 		t.Errorf("unbilled %v, %d invoices", w.Unbilled(u), len(u.Invoices))
+	}
+}
+
+// TestExplainAnything explains months of random calls and changes of plan, of
+// which some usage comes late, and holds the days against a plain count.
+func TestExplainAnything(t *testing.T) {
+	for _, zone := range []string{"UTC", "America/St_Johns", "Asia/Kathmandu", "Australia/Lord_Howe"} {
+		for seed := range uint64(2) {
+			t.Run(fmt.Sprintf("%s, seed %d", zone, seed), func(t *testing.T) {
+				w := newWorldIn(t, zone)
+				w.now = time.Date(2025, time.March, 3, 0, 0, 0, 0, time.UTC) // clocks change in March and April
+				random := rand.New(rand.NewPCG(seed, 7))
+				location, err := time.LoadLocation(zone)
+				if err != nil {
+					t.Fatal(err)
+				}
+				plans := []string{"free", "pro", "enterprise"}
+				u := w.user(plans[random.IntN(3)])
+				p := w.ledger.PeriodAt(w.now)
+				want := map[string]int64{}
+				use := func(at time.Time) {
+					calls := 1 + random.IntN(600)
+					w.use(u, at, calls)
+					want[at.In(location).Format(time.DateOnly)] += int64(calls)
+				}
+				for at := w.now; at.Before(p.End); at = at.Add(time.Duration(1+random.IntN(40*3600_000)) * time.Millisecond) {
+					w.now = at
+					if random.IntN(4) == 0 {
+						w.plan(u, plans[random.IntN(3)], at)
+					}
+					use(at)
+					if random.IntN(9) == 0 {
+						if err := w.ledger.Checkpoint(t.Context()); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				w.now = p.End.Add(time.Hour)
+				w.work()
+				sealed := w.invoice(u, p.Month)
+				check := func(i *ledger.Invoice, want map[string]int64) billing.Explanation {
+					t.Helper()
+					e := w.explain(i)
+					if len(e.Problems) > 0 {
+						t.Errorf("%q", e.Problems)
+					}
+					got := map[string]int64{}
+					for _, d := range e.Days {
+						got[d.Date] = d.Routes[0].Calls
+					}
+					if diff := cmp.Diff(want, got); diff != "" {
+						t.Error(diff)
+					}
+					return e
+				}
+				check(sealed, maps.Clone(want))
+				before := maps.Clone(want)
+				for range 5 {
+					use(p.Start.Add(time.Duration(2*24*3600_000+random.Int64N(28*24*3600_000)) * time.Millisecond))
+				}
+				pending := check(sealed, before).Pending
+				w.now = w.ledger.PeriodOf(p.Month + 1).End.Add(time.Hour)
+				w.work()
+				if after := check(sealed, before).Pending; after != 0 {
+					t.Errorf("%d are pending after the adjustment", after)
+				}
+				adjusted := int64(0)
+				for _, l := range check(w.invoice(u, p.Month+1), map[string]int64{}).Lines {
+					if l.Kind == "adjustment" {
+						adjusted += l.Amount
+						if late := w.explain(sealed).Late; !cmp.Equal(l.Used, late) {
+							t.Errorf("the adjustment is of %+v, and late was %+v", l.Used, late)
+						}
+					}
+				}
+				if adjusted != pending {
+					t.Errorf("pending was %d, and %d were adjusted", pending, adjusted)
+				}
+			})
+		}
 	}
 }
