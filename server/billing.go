@@ -34,7 +34,7 @@ const (
 func (s *Server) openBilling(ctx context.Context, c *config.Config) error {
 	o := billing.Options{
 		Ledger: s.ledger, Book: s.book, Now: s.clock.Now, Log: s.log, TestClock: s.clock.Test(),
-		Settings: billingSettings(c), ChangePlan: s.changePlan,
+		Settings: billingSettings(c), ChangePlan: s.changePlan, Elapsed: func() time.Duration { return s.options.Now().Sub(s.started) },
 	}
 	if err := s.openStripe(c); err != nil {
 		return err

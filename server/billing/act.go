@@ -15,9 +15,6 @@ var ErrNotNow = errors.New("that cannot be done to this invoice now")
 // Retry tries to collect an invoice at once.
 func (b *Billing) Retry(ctx context.Context, by string, id ledger.InvoiceID) (*ledger.Invoice, error) {
 	return b.act(ctx, by, id, "", 0, "", func(i *ledger.Invoice) error {
-		if b.Provider == nil {
-			return ErrNoProvider
-		}
 		if i.Due() == 0 {
 			return fmt.Errorf("%w: invoice %d is %s, and nothing is due", ErrNotNow, id, i.State)
 		}
@@ -69,6 +66,9 @@ func (b *Billing) Credit(ctx context.Context, by string, id ledger.InvoiceID, am
 		if amount <= 0 || amount > i.Due() {
 			return fmt.Errorf("%w: %s is due of invoice %d; what was paid is given back by a refund", ErrNotNow, ledger.FormatMinor(i.Due(), b.digits), id)
 		}
+		if rest := i.Due() - amount; rest > 0 && rest < b.minimum {
+			return fmt.Errorf("%w: the %s that would be left are less than can be charged; credit all of it, or leave more", ErrNotNow, ledger.FormatMinor(rest, b.digits))
+		}
 		return nil
 	})
 }
@@ -78,18 +78,36 @@ func (b *Billing) Credit(ctx context.Context, by string, id ledger.InvoiceID, am
 func (b *Billing) act(ctx context.Context, by string, id ledger.InvoiceID, op string, amount int64, reason string, check func(*ledger.Invoice) error) (*ledger.Invoice, error) {
 	b.working.Lock()
 	defer b.working.Unlock()
-	asked := false
-	i, err := b.Ledger.ChangeInvoice(b.Now(), by, id, func(i *ledger.Invoice) error {
+	i, err := b.Ledger.Invoice(id)
+	if err != nil {
+		return nil, err
+	}
+	// Money that went another way goes back another way.
+	there := i.Provider != "" && !(op == opRefund && i.PaidBy != "")
+	if there || op == "" {
+		if b.Provider == nil {
+			return nil, ErrNoProvider
+		}
+		if err := b.reachable(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if op == opSettle && there && i.Intent == nil {
+		// It may have been paid there by now, and would be paid twice.
+		if _, err := b.taken(ctx, i); err != nil {
+			return nil, err
+		}
+	}
+	_, err = b.Ledger.ChangeInvoice(b.Now(), by, id, func(i *ledger.Invoice) error {
 		if i.Intent != nil {
 			return fmt.Errorf("%w: the outcome of its %s is not known yet", ErrNotNow, i.Intent.Op)
 		}
 		if err := check(i); err != nil || op == "" {
 			return err
 		}
-		if asked = i.Provider != "" && b.Provider != nil; asked {
+		if there {
 			b.begin(i, op)
 			i.Intent.Amount, i.Intent.Reason, i.Intent.By = amount, reason, by
-			i.Failure = ""
 			return nil
 		}
 		b.alone(i, op, amount, reason)
@@ -98,16 +116,20 @@ func (b *Billing) act(ctx context.Context, by string, id ledger.InvoiceID, op st
 	if err != nil {
 		return nil, err
 	}
-	if err := b.advance(ctx, id, true); err != nil {
+	refused, err := b.advance(ctx, id, true)
+	if err != nil {
 		return nil, err
 	}
 	if i, err = b.Ledger.Invoice(id); err != nil {
 		return nil, err
 	}
-	if asked && i.Failure != "" {
-		return i, fmt.Errorf("the payment provider refused: %s", i.Failure)
+	if err := b.standing(b.Ledger.Account(i.User).User()); err != nil {
+		return nil, err
 	}
-	return i, b.standing(ctx, b.Ledger.Account(i.User).User())
+	if refused != nil && (there || op == "") {
+		return i, fmt.Errorf("the payment provider refused: %w", refused)
+	}
+	return i, nil
 }
 
 // alone does to an invoice that the provider does not have what op would do.

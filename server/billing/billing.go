@@ -2,7 +2,6 @@ package billing
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -20,6 +19,9 @@ type Options struct {
 	Provider Provider      // nil: invoices are issued and nothing is collected
 	Mailer   Mailer        // nil: no mail is queued
 	Now      func() time.Time
+	// Elapsed is the time that has passed since some instant, by a clock that is
+	// never set; nil: jumps of the clock are not seen.
+	Elapsed  func() time.Duration
 	Log      *slog.Logger
 	Settings Settings
 	// TestClock tells that Now is simulated, and never that of the provider.
@@ -48,17 +50,28 @@ type Settings struct {
 type Billing struct {
 	Options
 	settings atomic.Pointer[Settings]
-	working  sync.Mutex // held by the one that bills, collects or mails
+	// working is held by the one that bills, collects or mails. Between one invoice
+	// and the next it is free for a moment, for those who wait in front of a page.
+	working sync.Mutex
 
 	id       string // the ledger's
 	epoch    int
 	currency string
 	digits   int
+	coarse   int64 // minor units: amounts are multiples of it
 	minimum  int64 // minor units that the provider takes at least
 
+	// The rest is guarded by working.
+
 	pinned time.Time // when the provider's account and clock were last compared
-	opened time.Time // the ledger's last entry when it was opened
-	polled struct {  // guarded by working
+	opened time.Time // the ledger's last entry when it was opened; zero: it was new
+	clock  struct {
+		seen   time.Time // without its monotonic reading
+		passed time.Duration
+		doubt  string // why it may be wrong
+	}
+	stuck  map[ledger.InvoiceID]stuck // by invoices whose last call has an unknown outcome
+	polled struct {
 		since time.Time
 		after string
 	}
@@ -70,12 +83,16 @@ func New(o Options) (*Billing, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Billing{Options: o, id: status.ID, epoch: status.Epoch, currency: status.Currency, opened: status.LastLogged}
+	b := &Billing{Options: o, id: status.ID, epoch: status.Epoch, currency: status.Currency, opened: status.Before, stuck: map[ledger.InvoiceID]stuck{}}
 	if b.digits, err = ledger.MinorDigits(b.currency); err != nil {
 		return nil, err
 	}
-	b.minimum = minimumCharge(b.currency, b.digits)
+	b.coarse, b.minimum = chargeStep(b.currency), minimumCharge(b.currency, b.digits)
 	b.settings.Store(&o.Settings)
+	b.polled.since = status.LastLogged.Add(-24 * time.Hour)
+	if !b.opened.IsZero() {
+		b.polled.since = b.opened.Add(-24 * time.Hour)
+	}
 	return b, nil
 }
 
@@ -88,35 +105,32 @@ func (b *Billing) Configure(s Settings) { b.settings.Store(&s) }
 func (b *Billing) Work(ctx context.Context) error {
 	b.working.Lock()
 	defer b.working.Unlock()
-	if err := b.ready(ctx); err != nil {
+	down, err := b.ready(ctx)
+	if err != nil {
 		return err
 	}
 	if _, err := b.closeDue(ctx, scope{}); err != nil {
 		return err
 	}
-	return b.collect(ctx)
+	return b.collect(ctx, down)
 }
 
-// ready makes sure that the ledger may bill: a restored one was compared with the
-// provider.
-func (b *Billing) ready(ctx context.Context) error {
-	if b.Provider == nil || b.Ledger.Reconciled() {
-		return nil
+// ready makes sure that the ledger may bill: its clock is to be trusted, and a
+// restored one was compared with the provider. down is why the provider cannot be
+// used, which keeps nothing but collecting from being done.
+func (b *Billing) ready(ctx context.Context) (down, err error) {
+	if down, err = b.trustClock(ctx); err != nil || b.Provider == nil || b.Ledger.Reconciled() {
+		return down, err
 	}
-	if err := b.Pin(ctx); err != nil {
-		return err
+	if down != nil {
+		return down, down
 	}
-	return b.reconcile(ctx)
+	return nil, b.reconcile(ctx)
 }
-
-// maxDrift is how far our clock may be from the provider's.
-const maxDrift = 5 * time.Minute
-
-// ErrClock reports a clock that is so far off that nothing may be charged by it.
-var ErrClock = errors.New("the clock is not the payment provider's")
 
 // Pin ties the ledger to the provider's account, or makes sure that it is the one
-// it is tied to: [ledger.ErrMismatch]. It compares the clocks as well.
+// it is tied to: [ledger.ErrMismatch]. It compares the clocks as well. Nobody may
+// be billing: it is called at the start, and by billing itself.
 func (b *Billing) Pin(ctx context.Context) error {
 	account, err := b.Provider.Account(ctx)
 	if err != nil {
@@ -128,7 +142,7 @@ func (b *Billing) Pin(ctx context.Context) error {
 	if drift := b.Now().Sub(account.Now); drift.Abs() > maxDrift && (account.Live || !b.TestClock) {
 		return fmt.Errorf("%w: it is %s ahead of it; set the clock of this machine, and until then nothing is charged", ErrClock, drift.Round(time.Second))
 	}
-	b.pinned = b.Now()
+	b.pinned, b.clock.doubt = b.Now(), ""
 	return nil
 }
 
@@ -165,21 +179,43 @@ func (b *Billing) basis() pricing.Basis {
 	return pricing.Basis{Digits: b.digits, Full: b.settings.Load().Full}
 }
 
+// chargeStep is how many minor units of a currency can be charged at least and in
+// steps of (https://docs.stripe.com/currencies#special-cases).
+func chargeStep(currency string) int64 {
+	switch currency {
+	case "isk", "ugx":
+		return 100
+	case "bhd", "jod", "kwd", "omr", "tnd":
+		return 10
+	}
+	return 1
+}
+
+// minor rounds once, to what can be charged.
+func (b *Billing) minor(a ledger.Amount) int64 {
+	digits := b.digits
+	for step := b.coarse; step > 1; step /= 10 {
+		digits--
+	}
+	return a.Minor(digits) * b.coarse
+}
+
 // minimumCharge is the least that Stripe takes, in minor units
 // (https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts). For
-// currencies that are not listed there it is half a unit, as for most that are.
+// currencies that are not listed there it is half a unit, as for most that are;
+// where a unit is worth little, about half a US dollar.
 func minimumCharge(currency string, digits int) int64 {
 	cents := map[string]int64{
 		"aed": 200, "bgn": 100, "chf": 50, "czk": 1500, "dkk": 250, "gbp": 30, "hkd": 400, "huf": 17500,
 		"mxn": 1000, "myr": 200, "nok": 300, "pln": 200, "ron": 200, "sek": 300, "thb": 1000,
+
+		"bif": 1500, "clp": 500, "djf": 100, "gnf": 5000, "jpy": 50, "kmf": 250, "krw": 750, "mga": 2500, "pyg": 4000, "rwf": 750, "vnd": 14000,
+		"vuv": 65, "xaf": 350, "xof": 350, "xpf": 60, "isk": 8000, "ugx": 200000,
 	}[currency]
 	if cents == 0 {
 		cents = 50
 	}
-	switch {
-	case digits == 0 && cents == 50:
-		return 50 // JPY and its like, of which a unit is about a cent
-	case digits == 3:
+	if digits == 3 {
 		return 10 * cents
 	}
 	return cents

@@ -14,11 +14,11 @@ const sealTogether = 256
 
 // scope says what a run is for. The zero value is everything that is due.
 type scope struct {
-	month   ledger.Month // 0: every month that is due
+	month   ledger.Month // the last one; 0: every month that is due
 	user    ledger.UserID
 	early   bool // also a month that has ended but is not sealed yet
 	dry     bool
-	reissue bool // make a replacement of a void invoice
+	reissue bool // make a replacement of a void invoice; where a month is given, of that month
 
 	progress func(done, total int)
 	each     func(*ledger.Invoice) // each invoice made, or that would be
@@ -39,21 +39,34 @@ func (b *Billing) closeDue(ctx context.Context, s scope) ([]Failure, error) {
 	done := 0
 	total := b.users()
 	flush := func() error {
-		if len(batch) == 0 {
-			return nil
-		}
 		list := batch
 		batch = nil
-		made := make([]*ledger.Invoice, len(list))
-		if s.dry {
-			for n := range list {
-				made[n] = &list[n]
+		for n := range list {
+			if s.dry && s.each != nil {
+				s.each(&list[n])
 			}
-		} else {
-			var err error
-			if made, err = b.Ledger.AddInvoices(now, "billing", list); err != nil {
-				return err
+		}
+		if s.dry || len(list) == 0 {
+			return nil
+		}
+		made, err := b.Ledger.AddInvoices(now, "billing", list)
+		if err != nil && !b.fatal(err) { // one of them is at fault
+			made = nil
+			for _, one := range list {
+				alone, err := b.Ledger.AddInvoices(now, "billing", []ledger.Invoice{one})
+				if b.fatal(err) {
+					return err
+				}
+				if err != nil {
+					b.Log.Error("a user could not be billed", "user", one.User, "month", one.Month, "error", err)
+					failed = append(failed, Failure{one.User, err.Error()})
+				}
+				made = append(made, alone...)
 			}
+			err = nil
+		}
+		if err != nil {
+			return err
 		}
 		for _, i := range made {
 			if s.each != nil {
@@ -77,7 +90,7 @@ func (b *Billing) closeDue(ctx context.Context, s scope) ([]Failure, error) {
 		for n, m := range months {
 			i, err := b.draft(a.User(), m, unsealed)
 			if err != nil {
-				if errors.Is(err, ledger.ErrUnavailable) || errors.Is(err, ledger.ErrClosed) {
+				if b.fatal(err) {
 					return failed, err
 				}
 				b.Log.Error("a user could not be billed", "user", a.ID(), "month", m, "error", err)
@@ -93,12 +106,21 @@ func (b *Billing) closeDue(ctx context.Context, s scope) ([]Failure, error) {
 			if len(batch) < sealTogether && n == len(months)-1 {
 				continue
 			}
+			had := len(failed)
 			if err := flush(); err != nil { // the invoice of the next month looks at this one
 				return failed, err
+			}
+			if len(failed) > had {
+				break
 			}
 		}
 	}
 	return failed, flush()
+}
+
+// fatal tells that nobody can be billed now.
+func (b *Billing) fatal(err error) bool {
+	return errors.Is(err, ledger.ErrUnavailable) || errors.Is(err, ledger.ErrClosed) || errors.Is(err, ledger.ErrLowDisk)
 }
 
 func (b *Billing) users() int {
@@ -112,28 +134,47 @@ func (b *Billing) due(u *ledger.User, now time.Time, s scope) []ledger.Month {
 	if len(u.Plans) == 0 {
 		return nil
 	}
-	var list []ledger.Month
-	from := b.Ledger.PeriodAt(u.Created).Month
-	to := b.Ledger.PeriodAt(now).Month - 1
-	if u.Status == ledger.Closed && !u.ClosedAt.IsZero() {
+	open := b.Ledger.PeriodAt(now).Month
+	to := open - 1
+	if s.month != 0 {
+		to = min(to, s.month)
+	}
+	from := b.joined(u, open)
+	if !s.reissue { // this is all there is to it for nearly everybody, nearly always
+		for _, ref := range u.Invoices {
+			if ref.Month == from {
+				from++
+			}
+		}
+	}
+	if from <= to && u.Status == ledger.Closed && !u.ClosedAt.IsZero() {
 		to = min(to, b.Ledger.PeriodAt(u.ClosedAt).Month)
 	}
-	for _, ref := range u.Invoices {
-		if !s.reissue {
-			from = max(from, ref.Month+1)
-		}
-	}
+	var list []ledger.Month
 	for m := from; m <= to; m++ {
-		if ref, billed := u.InvoiceOf(m); billed && (!s.reissue || ref.State != ledger.Void) {
+		ref, billed := u.InvoiceOf(m)
+		if again := s.reissue && ref.State == ledger.Void && (s.month == 0 || m == s.month); billed && !again {
 			continue
 		}
-		period := b.Ledger.PeriodOf(m)
-		if s.month != 0 && m != s.month || now.Before(period.End) || !s.early && now.Before(b.sealAt(period)) {
-			continue
+		if period := b.Ledger.PeriodOf(m); now.Before(period.End) || !s.early && now.Before(b.sealAt(period)) {
+			break
 		}
 		list = append(list, m)
 	}
 	return list
+}
+
+// joined is the month in which a user came. It is asked for often: what is likely
+// is tried first.
+func (b *Billing) joined(u *ledger.User, open ledger.Month) ledger.Month {
+	likely := open
+	if len(u.Invoices) > 0 {
+		likely = u.Invoices[0].Month
+	}
+	if b.Ledger.PeriodOf(likely).Contains(u.Created) {
+		return likely
+	}
+	return b.Ledger.PeriodAt(u.Created).Month
 }
 
 // replaced is the void invoice that a new one of m takes the place of.
@@ -158,10 +199,10 @@ type Summary struct {
 
 // RunOptions says what [Billing.Run] is to bill.
 type RunOptions struct {
-	Month    ledger.Month // 0: the last one that has ended, and all unbilled before it
+	Month    ledger.Month // and all unbilled before it; 0: the last one that has ended
 	User     ledger.UserID
 	DryRun   bool // tells what would be, by the very function that bills
-	Reissue  bool
+	Reissue  bool // make replacements of void invoices too: of Month, or of all months
 	Progress func(done, total int)
 }
 
@@ -178,8 +219,12 @@ func (b *Billing) Run(ctx context.Context, o RunOptions) (Summary, error) {
 	if o.Month > last {
 		return Summary{}, fmt.Errorf("bill %v: %w: it ends at %s", o.Month, ErrNotEnded, b.Ledger.PeriodOf(o.Month).End.Format(time.RFC3339))
 	}
-	if err := b.ready(ctx); err != nil {
-		return Summary{}, err
+	var down error
+	if !o.DryRun {
+		var err error
+		if down, err = b.ready(ctx); err != nil {
+			return Summary{}, err
+		}
 	}
 	if o.Month != 0 {
 		last = o.Month
@@ -204,7 +249,8 @@ func (b *Billing) Run(ctx context.Context, o RunOptions) (Summary, error) {
 		sum.finish()
 		return sum, err
 	}
-	if err := b.collect(ctx); err != nil {
+	if err := b.collect(ctx, down); err != nil {
+		sum.finish()
 		return sum, err
 	}
 	if b.Provider != nil {

@@ -35,24 +35,38 @@ const noMethod = "no_payment_method"
 // left alone until the next time.
 const tooManyUnknown = 3
 
-// collect brings every invoice as far as it can go now.
-func (b *Billing) collect(ctx context.Context) error {
+// stuck is an invoice whose last call has an unknown outcome. It is left alone for
+// a while, so that a few such do not keep the others from being collected.
+type stuck struct {
+	times int
+	until time.Time
+}
+
+// yield lets somebody else work who waits for it. What was read before may be old
+// after it.
+func (b *Billing) yield() {
+	b.working.Unlock()
+	b.working.Lock()
+}
+
+// collect brings every invoice as far as it can go now. The provider is left alone
+// when it is down, for which the reason is returned.
+func (b *Billing) collect(ctx context.Context, down error) error {
 	unknown := 0
-	var err error
-	if b.Provider != nil && b.Now().Sub(b.pinned) >= time.Hour {
-		if err = b.Pin(ctx); err != nil {
-			unknown = tooManyUnknown // mails can go out all the same
-		}
+	if down != nil {
+		unknown = tooManyUnknown // mails can go out all the same
 	}
 	for a := range b.Ledger.Accounts(0) {
 		for _, ref := range a.User().Invoices {
 			if !ref.Todo && (ref.State != ledger.Issued || b.Provider == nil) {
 				continue
 			}
+			b.yield()
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			switch err := b.advance(ctx, ref.ID, unknown < tooManyUnknown); {
+			_, err := b.advance(ctx, ref.ID, unknown < tooManyUnknown && !b.stuck[ref.ID].until.After(b.Now()))
+			switch {
 			case err == nil:
 			case errors.Is(err, ErrUnknown):
 				unknown++
@@ -61,31 +75,41 @@ func (b *Billing) collect(ctx context.Context) error {
 				return err
 			}
 		}
-		if err := b.standing(ctx, a.User()); err != nil {
+		if err := b.standing(a.User()); err != nil {
 			return err
 		}
 	}
-	return err
+	return down
 }
 
-// advance takes an invoice through all its steps that are due.
-func (b *Billing) advance(ctx context.Context, id ledger.InvoiceID, reachable bool) error {
+// advance takes an invoice through all its steps that are due. It returns the
+// first refusal, which is no error: it is noted with the invoice.
+func (b *Billing) advance(ctx context.Context, id ledger.InvoiceID, reachable bool) (refused *Rejection, err error) {
 	i, err := b.Ledger.Invoice(id)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for reachable && b.Provider != nil {
 		op := b.nextOp(i)
 		if op == "" {
 			break
 		}
-		next, err := b.step(ctx, i, op)
-		if err != nil {
-			return err
+		next, no, err := b.step(ctx, i, op)
+		if errors.Is(err, ErrUnknown) {
+			s := b.stuck[id]
+			s.times++
+			s.until = b.Now().Add(min(time.Minute<<min(s.times, 5), 30*time.Minute))
+			b.stuck[id] = s
 		}
-		i = next
+		if err != nil {
+			return refused, err
+		}
+		delete(b.stuck, id)
+		if i = next; refused == nil {
+			refused = no
+		}
 	}
-	return b.sendMails(ctx, i)
+	return refused, b.sendMails(ctx, i)
 }
 
 // nextOp is what is to be done at the provider about an invoice now.
@@ -107,49 +131,78 @@ func (b *Billing) nextOp(i *ledger.Invoice) string {
 // step does one operation: its intent is durable before the call, its outcome
 // after it. When the call's outcome is not known the intent stays, and the next
 // step makes the same call with the same key.
-func (b *Billing) step(ctx context.Context, i *ledger.Invoice, op string) (*ledger.Invoice, error) {
+func (b *Billing) step(ctx context.Context, i *ledger.Invoice, op string) (next *ledger.Invoice, refused *Rejection, err error) {
 	u := b.Ledger.Account(i.User).User()
 	if op == opPay && i.Intent == nil {
 		if u.PaymentMethod == "" {
-			return b.record(i, "billing", func(i *ledger.Invoice) { b.declined(i, &Decline{Code: noMethod, Authenticate: true}) })
+			next, err = b.record(i, "billing", func(i *ledger.Invoice) { b.declined(i, &Decline{Code: noMethod, Authenticate: true}) })
+			return next, nil, err
 		}
 		if i.Failure == authenticate { // to collect again is in vain: only the customer can
-			return b.look(ctx, i)
+			next, err = b.look(ctx, i)
+			return next, nil, err
 		}
 	}
 	resumed := i.Intent != nil
-	if !resumed || b.Now().Sub(i.Intent.At) > keyLife {
+	if !resumed || b.Now().Sub(i.Intent.At) > keyLife && !foundByKey(op) {
 		if resumed && op == opPay {
 			// The key may be forgotten: look before paying under another.
 			if seen, err := b.look(ctx, i); err != nil || seen.Intent == nil {
-				return seen, err
+				return seen, nil, err
 			}
 		}
-		var err error
 		if i, err = b.record(i, "billing", func(i *ledger.Invoice) { b.begin(i, op) }); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	charge, err := b.call(ctx, u, i, !resumed && i.Tries == 1)
-	var refused *Rejection
 	switch {
 	case errors.As(err, &refused):
 		b.Log.Warn("the payment provider refused", "invoice", i.ID, "operation", op, "error", err)
-		return b.record(i, "provider", func(i *ledger.Invoice) {
-			i.Intent, i.Failure, i.Next = nil, refused.Error(), b.Now().Add(later)
-			if refused.Retry {
-				i.Next = b.Now().Add(soon)
-			}
-			if op == opCredit || op == opRefund || op == opVoid || op == opSettle { // asked for once, by somebody who is told
-				i.Next = time.Time{}
-			}
-		})
+		next, err = b.refused(ctx, i, refused)
+		return next, refused, err
 	case err != nil && !errors.Is(err, ErrUnknown):
-		return nil, fmt.Errorf("%w: %s of invoice %d: %w", ErrUnknown, op, i.ID, err)
+		return nil, nil, fmt.Errorf("%w: %s of invoice %d: %w", ErrUnknown, op, i.ID, err)
 	case err != nil:
-		return nil, fmt.Errorf("%s of invoice %d: %w", op, i.ID, err)
+		return nil, nil, fmt.Errorf("%s of invoice %d: %w", op, i.ID, err)
 	}
-	return b.record(i, "provider", func(i *ledger.Invoice) { b.outcome(i, charge) })
+	next, err = b.record(i, "provider", func(i *ledger.Invoice) { b.outcome(i, charge) })
+	return next, nil, err
+}
+
+// foundByKey tells that what an operation did is found at the provider by its key
+// for ever, so that it must be tried again with the same one.
+func foundByKey(op string) bool { return op == opCredit || op == opRefund }
+
+// asked tells that an operation is done once, for somebody who is told when it is
+// refused. The invoice goes on as it was then.
+func asked(op string) bool {
+	return op == opCredit || op == opRefund || op == opVoid || op == opSettle
+}
+
+// refused takes the refusal of an intent. It may be due to what happened to the
+// invoice at the provider without us, which is taken up then.
+func (b *Billing) refused(ctx context.Context, i *ledger.Invoice, r *Rejection) (*ledger.Invoice, error) {
+	op := i.Intent.Op
+	var found Charge
+	if i.Provider != "" && !r.Retry {
+		if c, err := b.Provider.Charge(ctx, i.Provider); err == nil && c.State != ChargeOpen && c.State != ChargeDraft {
+			found = c
+		}
+	}
+	return b.record(i, "provider", func(i *ledger.Invoice) {
+		i.Intent = nil
+		if found.ID != "" {
+			b.take(i, found)
+		}
+		if i.State.Settled() || asked(op) || found.State == ChargeUncollectible {
+			return
+		}
+		i.Failure, i.Next = r.Error(), b.Now().Add(later)
+		if r.Retry {
+			i.Next = b.Now().Add(soon)
+		}
+	})
 }
 
 // begin makes the intent of an operation. One that is there already is given up
@@ -174,10 +227,13 @@ func (b *Billing) call(ctx context.Context, u *ledger.User, i *ledger.Invoice, f
 		}
 		r := InvoiceRequest{
 			Owner: b.owner(u.ID), Key: in.Key, Invoice: i.ID, Customer: customer, Number: i.NumberText(), Period: i.Month.String(),
-			Currency: b.currency, Total: i.Total - i.Carried, Fresh: fresh,
+			Currency: b.currency, Total: i.Due(), Fresh: fresh,
 		}
 		for _, l := range i.Lines {
 			r.Lines = append(r.Lines, ChargeLine{l.Description, l.Amount})
+		}
+		if i.Credited != 0 { // before the provider had it
+			r.Lines = append(r.Lines, ChargeLine{"Credit", -i.Credited})
 		}
 		return b.Provider.Push(ctx, r)
 	case opPay:
@@ -221,11 +277,15 @@ func (b *Billing) take(i *ledger.Invoice, c Charge) {
 		i.Provider = c.ID
 	}
 	i.URL, i.Disputed = c.URL, c.Disputed
-	i.Refunded = min(max(i.Refunded, c.Refunded), i.Collected)
+	due := i.Total - i.Carried
+	if !i.State.Settled() && c.Total > 0 && (c.State == ChargeOpen || c.State == ChargePaid) {
+		// What was taken off before the provider had it is not in its total.
+		i.Credited = min(max(i.Credited, due-c.Total+c.Credited), due-i.Collected)
+	}
 	switch {
 	case i.State.Settled():
 	case c.State == ChargePaid:
-		b.paid(i, i.Total-i.Carried-i.Credited)
+		b.paid(i, due-i.Credited)
 	case c.State == ChargeVoid:
 		i.State, i.Next = ledger.Void, time.Time{}
 	case c.State == ChargeUncollectible:
@@ -233,6 +293,7 @@ func (b *Billing) take(i *ledger.Invoice, c Charge) {
 	case c.Decline != nil:
 		b.declined(i, c.Decline)
 	}
+	i.Refunded = min(max(i.Refunded, c.Refunded), i.Collected)
 }
 
 func (b *Billing) paid(i *ledger.Invoice, collected int64) {
@@ -291,7 +352,7 @@ func (b *Billing) owner(u ledger.UserID) Owner { return Owner{Ledger: b.id, Epoc
 
 // standing suspends a user whose invoice was not paid for long, and lifts exactly
 // that when it is.
-func (b *Billing) standing(_ context.Context, u *ledger.User) error {
+func (b *Billing) standing(u *ledger.User) error {
 	after := b.settings.Load().SuspendAfter
 	switch {
 	case u.Status == ledger.Suspended && u.SuspendedFor == "payment" && !u.Owes():

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"tollgate/ledger"
 )
@@ -107,11 +106,26 @@ func (b *Billing) observe(ctx context.Context, e Event) error {
 	if err != nil {
 		return err
 	}
-	c.Decline = nil // attempts are ours alone, and are counted where they are made
-	if _, err := b.record(i, "provider", func(i *ledger.Invoice) { b.take(i, c) }); err != nil {
+	if _, err := b.takeUp(i, c); err != nil {
 		return err
 	}
-	return b.standing(ctx, b.Ledger.Account(i.User).User())
+	return b.standing(b.Ledger.Account(i.User).User())
+}
+
+// takeUp takes what the provider has of an invoice. Attempts to collect are ours
+// alone, and are counted where they are made.
+func (b *Billing) takeUp(i *ledger.Invoice, c Charge) (*ledger.Invoice, error) {
+	c.Decline = nil
+	return b.record(i, "provider", func(i *ledger.Invoice) { b.take(i, c) })
+}
+
+// taken is an invoice as the provider has it now.
+func (b *Billing) taken(ctx context.Context, i *ledger.Invoice) (*ledger.Invoice, error) {
+	c, err := b.Provider.Charge(ctx, i.Provider)
+	if err != nil {
+		return nil, fmt.Errorf("look at invoice %d: %w", i.ID, err)
+	}
+	return b.takeUp(i, c)
 }
 
 // gone tells that what was asked for is not there.
@@ -175,9 +189,6 @@ func (b *Billing) Poll(ctx context.Context) error {
 	}
 	b.working.Lock()
 	defer b.working.Unlock()
-	if b.polled.since.IsZero() {
-		b.polled.since = b.opened.Add(-24 * time.Hour)
-	}
 	for {
 		events, err := b.Provider.Events(ctx, b.polled.since, b.polled.after)
 		if err != nil {
@@ -191,6 +202,7 @@ func (b *Billing) Poll(ctx context.Context) error {
 				return err
 			}
 			b.polled.since, b.polled.after = e.Time, e.ID
+			b.yield()
 		}
 	}
 }

@@ -47,12 +47,12 @@ func (b *Billing) draft(u *ledger.User, m ledger.Month, unsealed []*ledger.Invoi
 			Quantity: l.Quantity, UnitPrice: l.UnitPrice, Amount: l.Minor, From: l.From, To: l.To,
 		})
 	}
-	before, err := b.before(u, m)
+	other, err := b.others(u, m)
 	if err != nil {
 		return nil, err
 	}
-	before = append(before, unsealed...)
-	adjustments, err := b.adjustments(u, before)
+	other = append(other, unsealed...)
+	adjustments, err := b.adjustments(u, m, other)
 	if err != nil {
 		return nil, err
 	}
@@ -60,11 +60,7 @@ func (b *Billing) draft(u *ledger.User, m ledger.Month, unsealed []*ledger.Invoi
 	if err := b.addTax(i); err != nil {
 		return nil, err
 	}
-	if last := len(before) - 1; last >= 0 && before[last].Carried != 0 {
-		i.Lines = append(i.Lines, ledger.InvoiceLine{
-			Kind: ledger.CarriedIn, Description: fmt.Sprintf("Carried over from %v", before[last].Month), Amount: before[last].Carried, Of: before[last].Month,
-		})
-	}
+	i.Lines = append(i.Lines, carriedIn(m, other)...)
 	if i.Total, err = sum(i.Lines); err != nil {
 		return nil, err
 	}
@@ -82,21 +78,33 @@ func (b *Billing) rate(u *ledger.User, m ledger.Month, used []ledger.PlanTotals)
 	if err != nil {
 		return statement, fmt.Errorf("rate %v of user %d: %w", m, u.ID, err)
 	}
+	if b.coarse > 1 { // what was rounded to the minor unit cannot be charged
+		statement.Total = 0
+		for n := range statement.Lines {
+			l := &statement.Lines[n]
+			l.Minor = b.minor(l.Amount)
+			statement.Total += l.Minor
+		}
+	}
 	return statement, nil
 }
 
-// before reads the user's invoices of the months that a new one of m looks back
-// at, by month; the newest that is not void of all before m is the last.
-func (b *Billing) before(u *ledger.User, m ledger.Month) ([]*ledger.Invoice, error) {
+// others reads the user's invoices that a new one of m has to go by, those that
+// are void left out, by month: of the months that it looks back at; the newest of
+// all before m; those that were made after one of a later month, as a replacement
+// is; and, where the new one is a replacement, those of the months after m.
+func (b *Billing) others(u *ledger.User, m ledger.Month) ([]*ledger.Invoice, error) {
 	var list []*ledger.Invoice
-	newest := ledger.Month(-1)
+	newest, highest := ledger.Month(-1), ledger.Month(-1)
 	for _, ref := range u.Invoices {
 		if ref.Month < m && ref.State != ledger.Void {
 			newest = max(newest, ref.Month)
 		}
 	}
 	for _, ref := range u.Invoices {
-		if ref.State == ledger.Void || ref.Month >= m || ref.Month < m-lookBack && ref.Month != newest {
+		late := ref.Month <= highest
+		highest = max(highest, ref.Month)
+		if ref.State == ledger.Void || ref.Month == m || ref.Month < m-lookBack && ref.Month != newest && !late {
 			continue
 		}
 		i, err := b.Ledger.Invoice(ref.ID)
@@ -109,38 +117,71 @@ func (b *Billing) before(u *ledger.User, m ledger.Month) ([]*ledger.Invoice, err
 	return list, nil
 }
 
-// adjustments charges, or takes back, what earlier periods come to beyond what
-// was invoiced for them, at the terms of those periods.
-func (b *Billing) adjustments(u *ledger.User, before []*ledger.Invoice) ([]ledger.InvoiceLine, error) {
+// carriedIn is what invoices before m have left to a later one, and no other has
+// taken up. What was adopted from the provider has taken up all before it.
+func carriedIn(m ledger.Month, other []*ledger.Invoice) []ledger.InvoiceLine {
 	var lines []ledger.InvoiceLine
-	for _, old := range before {
+	for _, old := range other {
+		taken := func(i *ledger.Invoice) bool {
+			return i.Adopted && i.Month > old.Month || slices.ContainsFunc(i.Lines, func(l ledger.InvoiceLine) bool {
+				return l.Kind == ledger.CarriedIn && l.Of == old.Month
+			})
+		}
+		if old.Month < m && old.Carried != 0 && !slices.ContainsFunc(other, taken) {
+			lines = append(lines, ledger.InvoiceLine{
+				Kind: ledger.CarriedIn, Description: fmt.Sprintf("Carried over from %v", old.Month), Amount: old.Carried, Of: old.Month,
+			})
+		}
+	}
+	return lines
+}
+
+// adjustments charges, or takes back, what earlier periods come to beyond what
+// was invoiced for them, at the terms of those periods. What later invoices have
+// charged for m itself, before it is replaced, is taken back.
+func (b *Billing) adjustments(u *ledger.User, m ledger.Month, other []*ledger.Invoice) ([]ledger.InvoiceLine, error) {
+	var lines []ledger.InvoiceLine
+	for _, old := range other {
+		if old.Month > m {
+			break
+		}
 		used, err := b.Ledger.Month(u.ID, old.Month)
 		if err != nil {
 			return nil, err
 		}
-		if old.Adopted || sameTotals(ledger.Sum(used), old.Used) && !adjusted(before, old.Month) {
+		if old.Adopted || sameTotals(ledger.Sum(used), old.Used) && !adjusted(other, old.Month) {
 			continue
 		}
 		statement, err := b.rate(u, old.Month, used)
 		if err != nil {
 			return nil, err
 		}
-		invoiced := old.Rated
-		for _, i := range before {
-			for _, l := range i.Lines {
-				if l.Kind == adjustmentLine && l.Of == old.Month {
-					invoiced += l.Amount
-				}
-			}
-		}
-		if more := statement.Total - invoiced; more != 0 {
+		if more := statement.Total - old.Rated - adjustedBy(other, old.Month); more != 0 {
 			lines = append(lines, ledger.InvoiceLine{
 				Kind: adjustmentLine, Of: old.Month, Amount: more,
 				Description: fmt.Sprintf("Usage of %v that came after its invoice", old.Month),
 			})
 		}
 	}
+	if before := adjustedBy(other, m); before != 0 {
+		lines = append(lines, ledger.InvoiceLine{
+			Kind: adjustmentLine, Of: m, Amount: -before, Description: fmt.Sprintf("Usage of %v that other invoices have charged", m),
+		})
+	}
 	return lines, nil
+}
+
+// adjustedBy is what the invoices of a list have charged for a month in addition
+// to its own invoice.
+func adjustedBy(list []*ledger.Invoice, m ledger.Month) (total int64) {
+	for _, i := range list {
+		for _, l := range i.Lines {
+			if l.Kind == adjustmentLine && l.Of == m {
+				total += l.Amount
+			}
+		}
+	}
+	return total
 }
 
 func adjusted(list []*ledger.Invoice, m ledger.Month) bool {
@@ -171,7 +212,7 @@ func (b *Billing) addTax(i *ledger.Invoice) error {
 	if err != nil {
 		return err
 	}
-	if minor := tax.Minor(b.digits); minor != 0 {
+	if minor := b.minor(tax); minor != 0 {
 		percent := strings.TrimSuffix(strings.TrimRight(s.TaxPercent.String(), "0"), ".")
 		i.Lines = append(i.Lines, ledger.InvoiceLine{Kind: ledger.TaxLine, Description: s.TaxName + " " + percent + " %", Amount: minor})
 	}

@@ -40,7 +40,7 @@ type InvoiceMail struct {
 	Lines     []ledger.InvoiceLine
 	Fee       int64 // the subscription
 	Usage     int64 // all that is no fee, tax, carried amount or credit
-	Total     int64
+	Total     int64 // of the invoice; MailFailed: what is still owed
 	Digits    int
 	Currency  string
 	Link      string // to the invoice at tollgate

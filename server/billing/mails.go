@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"tollgate/ledger"
@@ -31,6 +32,13 @@ func (b *Billing) sendMails(ctx context.Context, i *ledger.Invoice) error {
 		if !m.Sent.IsZero() || m.GivenUp || m.Next.After(b.Now()) {
 			continue
 		}
+		if b.outdated(i, m) {
+			var err error
+			if i, err = b.record(i, "mail", func(i *ledger.Invoice) { i.Mails[n].GivenUp, i.Mails[n].Next = true, time.Time{} }); err != nil {
+				return err
+			}
+			continue
+		}
 		mail, err := b.invoiceMail(i, n)
 		if err == nil {
 			err = b.Mailer.SendInvoice(ctx, mail)
@@ -46,6 +54,11 @@ func (b *Billing) sendMails(ctx context.Context, i *ledger.Invoice) error {
 		}
 	}
 	return nil
+}
+
+// outdated tells that what a mail was to tell is true no more.
+func (b *Billing) outdated(i *ledger.Invoice, m *ledger.Mail) bool {
+	return i.State == ledger.Void || m.Kind == string(MailFailed) && i.Due() == 0
 }
 
 // mailed notes what became of a mail. A later try has the same id, so that a
@@ -75,6 +88,10 @@ func (b *Billing) invoiceMail(i *ledger.Invoice, n int) (InvoiceMail, error) {
 		Number: i.NumberText(), Month: i.Month, Calls: i.Used.Calls, Documents: i.Used.Documents, Tokens: i.Used.Tokens,
 		Lines: i.Lines, Total: i.Total - i.Carried, Digits: b.digits, Currency: b.currency,
 		Link: fmt.Sprintf("%s/invoices/%d/%d", s.PublicURL, i.Month.Year(), int(i.Month.Month())), PayURL: i.URL, Failure: i.Failure,
+	}
+	if m.Kind == MailFailed && i.Credited != 0 {
+		m.Total = i.Due()
+		m.Lines = append(slices.Clone(i.Lines), ledger.InvoiceLine{Kind: creditLine, Description: "Credited", Amount: -i.Credited})
 	}
 	for _, l := range i.Lines {
 		switch l.Kind {

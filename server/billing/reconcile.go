@@ -19,17 +19,18 @@ func (b *Billing) reconcile(ctx context.Context) error {
 	var lost []Charge
 	err := b.Provider.Charges(ctx, b.id, func(c Charge) error {
 		highest = max(highest, numberOf(c.Number))
+		if c.State == ChargeDraft { // worth nothing; sending its invoice finds it
+			return nil
+		}
 		i, err := b.Ledger.Invoice(c.Invoice)
-		switch {
-		case err == nil && i.NumberText() == c.Number && i.User == c.User:
+		if err == nil && i.NumberText() == c.Number && i.User == c.User {
 			_, err = b.record(i, "reconcile", func(i *ledger.Invoice) {
 				i.Intent = nil
 				b.take(i, c)
 			})
 			return err
-		case c.State != ChargeDraft && c.State != ChargeVoid:
-			lost = append(lost, c)
 		}
+		lost = append(lost, c)
 		return nil
 	})
 	if err != nil {
@@ -45,7 +46,8 @@ func (b *Billing) reconcile(ctx context.Context) error {
 	return b.Ledger.Reconcile(b.Now(), "reconcile", highest)
 }
 
-// adopt makes an invoice of what the provider has of this ledger.
+// adopt makes an invoice of what the provider has of this ledger. A void one is
+// adopted too: its month counts as billed.
 func (b *Billing) adopt(c Charge) error {
 	a := b.Ledger.Account(c.User)
 	m, err := ledger.ParseMonth(c.Period)
@@ -53,7 +55,10 @@ func (b *Billing) adopt(c Charge) error {
 		b.Log.Error("the payment provider has an invoice of a user who is not in the backup", "user", c.User, "invoice", c.ID, "number", c.Number)
 		return nil
 	}
-	if ref, ok := a.User().InvoiceOf(m); ok && ref.State != ledger.Void {
+	if ref, ok := a.User().InvoiceOf(m); ok && (ref.State != ledger.Void || c.State == ChargeVoid) {
+		if c.State == ChargeVoid {
+			return nil // another took its place
+		}
 		b.Log.Error("the payment provider has a second invoice of a month", "user", c.User, "month", m, "invoice", c.ID, "number", c.Number)
 		return nil
 	}

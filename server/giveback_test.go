@@ -1,0 +1,268 @@
+package server_test
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"tollgate/ledger"
+	"tollgate/server/billing"
+	"tollgate/server/stripe/stripetest"
+)
+
+// newBill is a shop with one customer, whose January of 34.77 has been worked at.
+func newBill(t *testing.T, card stripetest.Card) (*shop, ledger.UserID) {
+	t.Helper()
+	s := &shop{now: winter}
+	s = newShop(t, newStripe(&s), winter)
+	t.Cleanup(s.close)
+	u := s.customer("ada", "pro", card)
+	s.now = s.ledger.PeriodOf(january).End.Add(time.Hour)
+	s.work()
+	return s, u
+}
+
+func (s *shop) work() {
+	s.t.Helper()
+	if err := s.Work(s.t.Context()); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// byHand does at Stripe what somebody does in its dashboard.
+func (s *shop) byHand(path string, form ...string) {
+	s.t.Helper()
+	v := url.Values{}
+	for n := 0; n < len(form); n += 2 {
+		v.Set(form[n], form[n+1])
+	}
+	r, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, "http://stripe"+path, strings.NewReader(v.Encode()))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Authorization", "Bearer sk_test_shop")
+	res, err := s.stripe.Transport().RoundTrip(r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if res.Body.Close(); res.StatusCode != http.StatusOK {
+		s.t.Fatalf("%s: %s", path, res.Status)
+	}
+}
+
+// TestRefundIsGivenOnce: what became of a refund is not known for more than a day,
+// after which Stripe has forgotten the key. It is not given again.
+func TestRefundIsGivenOnce(t *testing.T) {
+	s, u := newBill(t, stripetest.CardGood)
+	i := s.invoice(u, january)
+	s.stripe.Fail(stripetest.Fault{Kind: stripetest.CutAfter, Method: http.MethodPost, Path: "/v1/credit_notes"})
+	s.stripe.Fail(stripetest.Fault{Kind: stripetest.CutBefore, Method: http.MethodGet, Path: "/v1/credit_notes", Nth: 2, Times: -1})
+	if _, err := s.Refund(t.Context(), "test", i.ID, 1000, "sorry"); !errors.Is(err, billing.ErrUnknown) {
+		t.Fatalf("the outcome is %v", err)
+	}
+	s.stripe.Up()
+	s.now = s.now.Add(26 * time.Hour)
+	s.stripe.ForgetKeys()
+	s.work()
+	if i = s.invoice(u, january); len(s.stripe.Refunds()) != 1 || i.Refunded != 1000 || i.Intent != nil {
+		t.Errorf("Stripe has %d refunds; the invoice is %+v", len(s.stripe.Refunds()), i)
+	}
+}
+
+// TestRefusedWishChangesNothing: what Stripe refuses leaves the invoice as it was,
+// with its next attempt to collect and why the last one failed.
+func TestRefusedWishChangesNothing(t *testing.T) {
+	s, u := newBill(t, stripetest.CardAuthenticate)
+	was := s.invoice(u, january)
+	if was.State != ledger.PastDue || was.Next.IsZero() || was.Failure == "" {
+		t.Fatalf("the invoice is %+v", was)
+	}
+	s.stripe.Fail(stripetest.Fault{Kind: stripetest.RateLimited, Method: http.MethodPost, Times: -1})
+	var refused *billing.Rejection
+	if _, err := s.Void(t.Context(), "test", was.ID, "sorry"); !errors.As(err, &refused) {
+		t.Errorf("to void it: %v", err)
+	}
+	if _, err := s.Credit(t.Context(), "test", was.ID, 100, "sorry"); !errors.As(err, &refused) {
+		t.Errorf("to credit it: %v", err)
+	}
+	if is := s.invoice(u, january); is.State != was.State || !is.Next.Equal(was.Next) || is.Failure != was.Failure || is.Intent != nil {
+		t.Errorf("the invoice is %+v, and was %+v", is, was)
+	}
+	if _, err := s.Credit(t.Context(), "test", was.ID, 3477-49, "sorry"); !errors.Is(err, billing.ErrNotNow) {
+		t.Errorf("49 cents can be left, which nobody can pay: %v", err)
+	}
+}
+
+// TestCreditBeforeStripeHasIt: what was taken off an invoice that Stripe does not
+// have yet is not collected.
+func TestCreditBeforeStripeHasIt(t *testing.T) {
+	s := &shop{now: winter}
+	s = newShop(t, newStripe(&s), winter)
+	defer s.close()
+	u := s.customer("ada", "pro", stripetest.CardGood)
+	s.now = s.ledger.PeriodOf(january).End.Add(time.Hour)
+	s.stripe.Down(12 * time.Hour)
+	if err := s.Work(t.Context()); !errors.Is(err, billing.ErrUnknown) {
+		t.Errorf("with Stripe down: %v", err)
+	}
+	i := s.invoice(u, january)
+	if _, err := s.Credit(t.Context(), "test", i.ID, 1000, "sorry"); i.State != ledger.Issued || err != nil && !errors.Is(err, billing.ErrUnknown) {
+		t.Fatalf("%+v: %v", i, err)
+	}
+	s.now = s.now.Add(24 * time.Hour)
+	s.work()
+	s.work()
+	i = s.invoice(u, january)
+	if c := s.stripe.Charges(); i.State != ledger.Paid || i.Collected != 2477 || i.Credited != 1000 || len(c) != 1 || c[0].Amount != 2477 {
+		t.Errorf("charged %+v; the invoice is %+v", c, i)
+	}
+}
+
+// TestDoneInTheDashboard: what somebody does to our invoices at Stripe itself is
+// taken up, also where no event told of it.
+func TestDoneInTheDashboard(t *testing.T) {
+	t.Run("credited, then paid", func(t *testing.T) {
+		s, u := newBill(t, stripetest.CardFailsLater)
+		i := s.invoice(u, january)
+		s.byHand("/v1/credit_notes", "invoice", i.Provider, "amount", "1000")
+		if err := s.stripe.PayInvoice(i.Provider, stripetest.CardGood); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Poll(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if i = s.invoice(u, january); i.State != ledger.Paid || i.Credited != 1000 || i.Collected != 2477 {
+			t.Errorf("the invoice is %+v", i)
+		}
+	})
+	t.Run("paid and refunded", func(t *testing.T) {
+		s, u := newBill(t, stripetest.CardFailsLater)
+		i := s.invoice(u, january)
+		if err := s.stripe.PayInvoice(i.Provider, stripetest.CardGood); err != nil {
+			t.Fatal(err)
+		}
+		s.byHand("/v1/refunds", "charge", s.stripe.Charges()[0].ID, "amount", "477")
+		if err := s.Observe(t.Context(), billing.Event{Charge: i.Provider}); err != nil {
+			t.Fatal(err)
+		}
+		if i = s.invoice(u, january); i.State != ledger.Paid || i.Collected != 3477 || i.Refunded != 477 {
+			t.Errorf("the invoice is %+v", i)
+		}
+	})
+	t.Run("void, and the attempt to collect is refused", func(t *testing.T) {
+		s, u := newBill(t, stripetest.CardFailsLater)
+		i := s.invoice(u, january)
+		s.byHand("/v1/invoices/" + i.Provider + "/void")
+		if _, err := s.Retry(t.Context(), "test", i.ID); err == nil {
+			t.Error("it can be collected")
+		}
+		if i = s.invoice(u, january); i.State != ledger.Void || i.Intent != nil || s.ledger.Account(u).User().Owes() {
+			t.Errorf("the invoice is %+v", i)
+		}
+	})
+}
+
+// TestPaidElsewhere: money that did not come through Stripe does not go back
+// through it; and what was paid there cannot be paid elsewhere too.
+func TestPaidElsewhere(t *testing.T) {
+	s, u := newBill(t, stripetest.CardFailsLater)
+	i := s.invoice(u, january)
+	if _, err := s.MarkPaid(t.Context(), "test", i.ID, "transfer 7"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Refund(t.Context(), "test", i.ID, 1000, "sorry"); err != nil {
+		t.Errorf("to give a transfer back: %v", err)
+	}
+	if i = s.invoice(u, january); i.PaidBy != "transfer 7" || i.Refunded != 1000 || i.Collected != 3477 {
+		t.Errorf("the invoice is %+v", i)
+	}
+
+	s, u = newBill(t, stripetest.CardFailsLater)
+	i = s.invoice(u, january)
+	if err := s.stripe.PayInvoice(i.Provider, stripetest.CardGood); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.MarkPaid(t.Context(), "test", i.ID, "transfer 8"); !errors.Is(err, billing.ErrNotNow) {
+		t.Errorf("paid twice: %v", err)
+	}
+	if i = s.invoice(u, january); i.State != ledger.Paid || i.PaidBy != "" {
+		t.Errorf("the invoice is %+v", i)
+	}
+}
+
+// TestRestoredVoid: a month whose invoice was made void after the backup counts
+// as billed, and a draft is nothing that can be collected.
+func TestRestoredVoid(t *testing.T) {
+	s := &shop{now: winter}
+	s = newShop(t, newStripe(&s), winter)
+	ada := s.customer("ada", "pro", stripetest.CardGood)
+	void := s.customer("bob", "pro", stripetest.CardFailsLater)
+	backup := filepath.Join(t.TempDir(), "backup.db")
+	if _, err := s.ledger.Backup(t.Context(), backup, nil); err != nil {
+		t.Fatal(err)
+	}
+	s.now = s.ledger.PeriodOf(january).End.Add(time.Hour)
+	s.work()
+	if _, err := s.Void(t.Context(), "test", s.invoice(void, january).ID, "sorry"); err != nil {
+		t.Fatal(err)
+	}
+	s.now = s.ledger.PeriodOf(january + 1).End.Add(time.Hour)
+	s.work() // february: ada's is adopted below, with january before it
+	s.close()
+	s.path = filepath.Join(t.TempDir(), "restored.db")
+	if _, err := ledger.Restore(t.Context(), backup, s.path, s.now, nil); err != nil {
+		t.Fatal(err)
+	}
+	s.open()
+	defer s.close()
+	for range 2 {
+		s.now = s.now.Add(time.Hour)
+		s.work()
+	}
+	if i := s.invoice(void, january); i.State != ledger.Void || !i.Adopted {
+		t.Errorf("the void invoice is %+v", i)
+	}
+	if i := s.invoice(ada, january+1); i.State != ledger.Paid || !i.Adopted || len(s.stripe.Charges()) != 2 {
+		t.Errorf("ada's is %+v; Stripe has %d charges", i, len(s.stripe.Charges()))
+	}
+}
+
+// TestDraftIsSent: a ledger was restored while Stripe had a draft of an invoice
+// that the backup has too.
+func TestDraftIsSent(t *testing.T) {
+	s := &shop{now: winter}
+	s = newShop(t, newStripe(&s), winter)
+	u := s.customer("ada", "pro", stripetest.CardGood)
+	s.now = s.ledger.PeriodOf(january).End.Add(time.Hour)
+	s.stripe.Fail(stripetest.Fault{Kind: stripetest.CutBefore, Method: http.MethodPost, Path: "/v1/invoiceitems", Times: -1})
+	if err := s.Work(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if i := s.invoice(u, january); i.Intent == nil || len(s.stripe.Invoices()) != 1 {
+		t.Fatalf("%+v", i)
+	}
+	backup := filepath.Join(t.TempDir(), "backup.db")
+	if _, err := s.ledger.Backup(t.Context(), backup, nil); err != nil {
+		t.Fatal(err)
+	}
+	s.close()
+	s.stripe.Up()
+	s.path = filepath.Join(t.TempDir(), "restored.db")
+	if _, err := ledger.Restore(t.Context(), backup, s.path, s.now, nil); err != nil {
+		t.Fatal(err)
+	}
+	s.open()
+	defer s.close()
+	for range 3 {
+		s.now = s.now.Add(2 * time.Hour)
+		s.work()
+	}
+	if i := s.invoice(u, january); i.State != ledger.Paid || len(s.stripe.Charges()) != 1 {
+		t.Errorf("the invoice is %+v", i)
+	}
+}
