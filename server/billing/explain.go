@@ -90,6 +90,8 @@ func (b *Billing) Explain(ctx context.Context, i *ledger.Invoice) (Explanation, 
 		behind, of := used, e.Period
 		var keep func(place, ledger.Totals) bool
 		switch kind := pricing.Kind(l.Kind); {
+		case l.Kind == adjustmentLine && l.Of == i.Month: // it takes back what others charged
+			behind = nil
 		case l.Kind == adjustmentLine:
 			of = b.Ledger.PeriodOf(l.Of)
 			if behind, err = b.lateOf(ctx, u, i, l.Of); err != nil {
@@ -161,7 +163,8 @@ func (b *Billing) prove(u *ledger.User, i *ledger.Invoice, sealed []ledger.PlanT
 	return problems, nil
 }
 
-// pending is what the month comes to now beyond what was invoiced for it.
+// pending is what the month comes to now beyond what was invoiced for it, by its
+// own invoice and by adjustments.
 func (b *Billing) pending(u *ledger.User, i *ledger.Invoice, used []ledger.PlanTotals) (int64, error) {
 	statement, err := b.rate(u, i.Month, used)
 	if err != nil {
@@ -169,14 +172,14 @@ func (b *Billing) pending(u *ledger.User, i *ledger.Invoice, used []ledger.PlanT
 	}
 	more := statement.Total - i.Rated
 	for _, ref := range u.Invoices {
-		if ref.Month <= i.Month || ref.State == ledger.Void {
+		if ref.State == ledger.Void {
 			continue
 		}
-		later, err := b.Ledger.Invoice(ref.ID)
+		other, err := b.Ledger.Invoice(ref.ID)
 		if err != nil {
 			return 0, err
 		}
-		for _, l := range later.Lines {
+		for _, l := range other.Lines {
 			if l.Kind == adjustmentLine && l.Of == i.Month {
 				more -= l.Amount
 			}
@@ -189,7 +192,8 @@ func (b *Billing) pending(u *ledger.User, i *ledger.Invoice, used []ledger.PlanT
 func (b *Billing) lateOf(ctx context.Context, u *ledger.User, i *ledger.Invoice, m ledger.Month) (tally, error) {
 	var after uint64
 	for _, ref := range u.Invoices {
-		if ref.Month >= i.Month || ref.State == ledger.Void {
+		// The invoice of m stood when i was made, or i had nothing to adjust.
+		if ref.State == ledger.Void && ref.Month != m || i.ID != 0 && ref.ID >= i.ID {
 			continue
 		}
 		before, err := b.Ledger.Invoice(ref.ID)

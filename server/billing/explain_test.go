@@ -311,3 +311,35 @@ func TestExplainAnything(t *testing.T) {
 		}
 	}
 }
+
+// TestExplainReplacement voids an invoice after a later one has adjusted its
+// month, and replaces it.
+func TestExplainReplacement(t *testing.T) {
+	w := newWorldIn(t, "UTC")
+	u := w.user("enterprise")
+	at := w.now
+	w.use(u, at, 100)
+	w.now = newYear.AddDate(0, 1, 0).Add(time.Hour)
+	w.work()
+	w.use(u, at, 60) // late
+	w.now = newYear.AddDate(0, 2, 0).Add(time.Hour)
+	w.work()
+	first, second := w.invoice(u, january), w.invoice(u, january+1)
+	w.wantExplained(second, "adjustment 60: 01-03 POST /v1/scan 60", "tax 12:")
+	if _, err := w.Void(t.Context(), "test", first.ID, "wrong"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Run(t.Context(), billing.RunOptions{Month: january, Reissue: true}); err != nil {
+		t.Fatal(err)
+	}
+	again := w.invoice(u, january)
+	e := w.explain(again)
+	if again.ID == first.ID || len(e.Problems) > 0 || e.Sealed.Calls != 160 || e.Pending != 0 {
+		t.Errorf("%q, sealed %+v, pending %d", e.Problems, e.Sealed, e.Pending)
+	}
+	w.wantExplained(second, "adjustment 60: 01-03 POST /v1/scan 60", "tax 12:")
+	w.use(u, at, 5)
+	if e := w.explain(again); e.Pending != 5 || e.Late.Calls != 5 {
+		t.Errorf("late %+v, pending %d", e.Late, e.Pending)
+	}
+}
