@@ -56,7 +56,7 @@ func (b billingAPI) Act(ctx context.Context, by string, id ledger.InvoiceID, act
 	default:
 		err = fmt.Errorf("there is nothing that is called %q to do to an invoice", act)
 	}
-	if err != nil && i != nil && i.Failure != "" { // it was asked, and said no
+	if err != nil && i != nil { // it was asked, and said no
 		return nil, &api.BillingError{Code: api.ProviderRefused, Err: err}
 	}
 	return i, billingError(err)
@@ -113,6 +113,8 @@ func billingError(err error) error {
 		code = api.NoProvider
 	case errors.As(err, &refused):
 		code = api.ProviderRefused
+	case errors.Is(err, billing.ErrClock), errors.Is(err, billing.ErrDoubt):
+		code = api.ClockInDoubt
 	case errors.Is(err, billing.ErrUnknown):
 		code = api.ProviderUnknown
 	default:

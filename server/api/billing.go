@@ -21,6 +21,10 @@ type Billing interface {
 	Draft(u *ledger.User, m ledger.Month) (*ledger.Invoice, error)
 	// NextRun is when a period is sealed next.
 	NextRun() time.Time
+	// ClockDoubt is why the clock is in doubt, so that nothing is billed; "": it is
+	// not. AcceptClock confirms that it is right.
+	ClockDoubt() string
+	AcceptClock()
 	// Run bills; user 0 is everyone, month 0 all that is unbilled.
 	Run(ctx context.Context, month ledger.Month, user ledger.UserID, ask BillRun, progress func(done, total int)) (BillSummary, error)
 	// Act does something to an invoice; amount is minor units, and text the reason
@@ -82,6 +86,7 @@ const (
 	NotNow          BillingCode = "not_now"             // not to this invoice as it stands
 	MonthNotEnded   BillingCode = "month_not_ended"     // nothing to bill yet
 	NoProvider      BillingCode = "no_payment_provider" // none is configured
+	ClockInDoubt    BillingCode = "clock_in_doubt"      // nothing is billed by it
 	ProviderRefused BillingCode = "provider_refused"    // and nothing was done
 	ProviderUnknown BillingCode = "provider_unknown"    // it may have been done
 )

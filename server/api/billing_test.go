@@ -535,3 +535,34 @@ func TestWithoutStripe(t *testing.T) {
 	_, err = c.BillStatus(ctx)
 	wantCode(t, err, 503, "no_billing")
 }
+
+// doubting is billing whose clock is in doubt until it is accepted.
+type doubting struct {
+	api.Billing
+	doubt *string
+}
+
+func (d doubting) ClockDoubt() string { return *d.doubt }
+func (d doubting) AcceptClock()       { *d.doubt = "" }
+
+func (d doubting) Run(context.Context, ledger.Month, ledger.UserID, api.BillRun, func(int, int)) (api.BillSummary, error) {
+	return api.BillSummary{}, &api.BillingError{Code: api.ClockInDoubt, Err: fmt.Errorf("the clock is in doubt: %s", *d.doubt)}
+}
+
+func TestClockInDoubt(t *testing.T) {
+	h := newHouse(t)
+	doubt := "it jumped 9h0m0s ahead"
+	h.bill(func(b api.Billing) api.Billing { return doubting{b, &doubt} })
+	c, ctx := operate(t, h), t.Context()
+	_, err := c.RunBilling(ctx, api.BillRun{}, nil)
+	wantCode(t, err, 409, "clock_in_doubt")
+	if got := must[api.ClockState](t)(c.Clock(ctx)); got.Doubt != doubt {
+		t.Errorf("got %+v", got)
+	}
+	if got := must[api.ClockState](t)(c.AcceptClock(ctx)); got.Doubt != "" {
+		t.Errorf("got %+v", got)
+	}
+	if got := must[api.ClockState](t)(c.Clock(ctx)); got.Doubt != "" {
+		t.Errorf("after it was accepted: %+v", got)
+	}
+}

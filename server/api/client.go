@@ -227,6 +227,11 @@ func (c *Client) Clock(ctx context.Context) (ClockState, error) {
 	return call[ClockState](ctx, c, "GET", "/v1/clock", nil)
 }
 
+// AcceptClock confirms that a clock which is in doubt is right.
+func (c *Client) AcceptClock(ctx context.Context) (ClockState, error) {
+	return call[ClockState](ctx, c, "POST", "/v1/clock/accept", nil)
+}
+
 // SetClock sets a test clock; it returns when scheduled work has run.
 func (c *Client) SetClock(ctx context.Context, t time.Time) (ClockState, error) {
 	return call[ClockState](ctx, c, "PUT", "/v1/clock", SetClock{t})

@@ -32,9 +32,10 @@ func (s *service) operatorEndpoints() []endpoint {
 		answers(endpoint{method: "POST", path: "/v1/reload", status: http.StatusNoContent}, func(r *request) (struct{}, error) { return struct{}{}, s.reload(r) }),
 		answers(endpoint{method: "GET", path: "/v1/report/top", params: []param{monthParam, {name: "by"}, limitParam}}, s.getTop),
 		{method: "GET", path: "/v1/export/usage", params: []param{monthParam}, handle: s.getExport},
-		answers(endpoint{method: "GET", path: "/v1/clock"}, func(r *request) (ClockState, error) { return s.clock(r.now), nil }),
+		answers(endpoint{method: "GET", path: "/v1/clock"}, func(r *request) (ClockState, error) { return s.clockInDoubt(r.now), nil }),
 		takes(endpoint{method: "PUT", path: "/v1/clock"}, s.setClock),
 		takes(endpoint{method: "POST", path: "/v1/clock/advance"}, s.advanceClock),
+		answers(endpoint{method: "POST", path: "/v1/clock/accept"}, s.acceptClock),
 		{method: "POST", path: "/v1/verify", handle: s.verify},
 		{method: "POST", path: "/v1/backup", handle: s.backup},
 	}
@@ -228,7 +229,31 @@ func (s *service) clock(now time.Time) ClockState {
 	if s.Clock.Test() {
 		mode = "test"
 	}
-	return ClockState{mode, now.UTC()}
+	return ClockState{Mode: mode, Now: now.UTC()}
+}
+
+// clockInDoubt is the clock with what billing thinks of it. It waits for the
+// invoice that is being collected, which the status need not.
+func (s *service) clockInDoubt(now time.Time) ClockState {
+	state := s.clock(now)
+	if s.Billing != nil {
+		state.Doubt = s.Billing.ClockDoubt()
+	}
+	return state
+}
+
+// acceptClock confirms that the clock is right although it went where it can
+// hardly be.
+func (s *service) acceptClock(r *request) (ClockState, error) {
+	b, err := s.billing()
+	if err != nil {
+		return ClockState{}, err
+	}
+	if doubt := b.ClockDoubt(); doubt != "" {
+		b.AcceptClock()
+		s.Log.Info("clock accepted", "doubt", doubt, "by", r.by)
+	}
+	return s.clockInDoubt(s.Now()), nil
 }
 
 func (s *service) setClock(r *request, ask SetClock) (ClockState, error) {

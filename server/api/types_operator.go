@@ -147,6 +147,9 @@ func NewLedgerReport(r ledger.Report) LedgerReport {
 type ClockState struct {
 	Mode string    `json:"mode" doc:"system or test"`
 	Now  time.Time `json:"now"`
+	// Doubt is why nothing is billed by this clock until it is accepted; only the
+	// clock's own answer has it.
+	Doubt string `json:"doubt,omitempty"`
 }
 
 // SetClock sets a test clock; time only goes forward.

@@ -53,7 +53,19 @@ passes it; the command returns when it has. Only with [clock] mode = "test".`,
 			})
 		},
 	}
-	return group("clock", "Show the clock, or move a test clock", show, advance, set)
+	accept := &cobra.Command{
+		Use:   "accept",
+		Short: "Confirm that a clock in doubt is right",
+		Long: `Confirms that the clock is right although it jumped, or is long past the last
+entry of the ledger. Until then nothing is billed by it: a month that is billed
+too early cannot be opened again. Look at the time first.`,
+		Example: "  tollgate clock show\n  tollgate clock accept",
+		Args:    exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.clock(cmd.Context(), (*api.Client).AcceptClock)
+		},
+	}
+	return group("clock", "Show or accept the clock, or move a test clock", show, accept, advance, set)
 }
 
 // clock asks for the clock, having moved it or not, and prints it.
@@ -63,6 +75,11 @@ func (a *app) clock(ctx context.Context, ask func(*api.Client, context.Context) 
 		if err != nil {
 			return err
 		}
-		return a.answer(state, func(w io.Writer) { fmt.Fprintf(w, "%s UTC (%s clock)\n", moment(state.Now), state.Mode) })
+		return a.answer(state, func(w io.Writer) {
+			fmt.Fprintf(w, "%s UTC (%s clock)\n", moment(state.Now), state.Mode)
+			if state.Doubt != "" {
+				fmt.Fprintf(w, "It is in doubt, and nothing is billed: %s. If it is right: tollgate clock accept\n", clean(state.Doubt))
+			}
+		})
 	})
 }
