@@ -113,6 +113,8 @@ func billingError(err error) error {
 		code = api.NoProvider
 	case errors.As(err, &refused):
 		code = api.ProviderRefused
+	case errors.Is(err, ledger.ErrMismatch):
+		code = api.WrongAccount
 	case errors.Is(err, billing.ErrClock), errors.Is(err, billing.ErrDoubt):
 		code = api.ClockInDoubt
 	case errors.Is(err, billing.ErrUnknown):

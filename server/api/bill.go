@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"tollgate/ledger"
@@ -36,13 +37,21 @@ func (s *service) billingEndpoints() []endpoint {
 			if s.Stripe == nil {
 				return nil, noStripe()
 			}
-			return s.Stripe.Setup(r.Context())
+			plans, err := s.Stripe.Setup(r.Context())
+			if err != nil {
+				return nil, workFailed(err)
+			}
+			return plans, nil
 		}),
 		answers(endpoint{method: "GET", path: "/v1/stripe/check"}, func(r *request) (StripeReport, error) {
 			if s.Stripe == nil {
 				return StripeReport{}, noStripe()
 			}
-			return s.Stripe.Check(r.Context())
+			report, err := s.Stripe.Check(r.Context())
+			if err != nil {
+				return StripeReport{}, workFailed(err)
+			}
+			return report, nil
 		}),
 	}
 	for _, act := range []InvoiceAct{RetryInvoice, VoidInvoice, PayInvoice, RefundInvoice, CreditInvoice} {
@@ -91,11 +100,11 @@ func (s *service) runBilling(r *request) error {
 		_ = flush.Flush()
 	})
 	if err != nil && !begun {
-		return err
+		return workFailed(err)
 	}
 	last := BillProgress{Summary: &summary}
 	if err != nil {
-		document := problem(err).Problem()
+		document := problem(workFailed(err)).Problem()
 		last = BillProgress{Problem: &document}
 		s.Log.Error("request failed", "path", r.URL.Path, "error", err)
 	} else {
@@ -297,7 +306,7 @@ func (s *service) actOnInvoice(r *request, act InvoiceAct, ask ActOnInvoice) (In
 		}
 		amount = s.cents(*ask.Amount)
 		if whole, err := ledger.FromMinor(amount, s.digits); err != nil || whole != *ask.Amount {
-			return Invoice{}, badField("amount", "%v has more than the %d decimals of %s", *ask.Amount, s.digits, s.currency)
+			return Invoice{}, badField("amount", "%s has more than the %d decimals of %s", strings.TrimRight(ask.Amount.String(), "0"), s.digits, s.currency)
 		}
 		fallthrough
 	case PayInvoice:
@@ -310,7 +319,7 @@ func (s *service) actOnInvoice(r *request, act InvoiceAct, ask ActOnInvoice) (In
 	}
 	changed, err := b.Act(r.Context(), r.by, i.ID, act, amount, text)
 	if err != nil {
-		return Invoice{}, err
+		return Invoice{}, workFailed(err)
 	}
 	s.Log.Info("invoice changed", "invoice", i.ID, "act", act, "amount", amount, "by", r.by)
 	return s.invoice(changed), nil

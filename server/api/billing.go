@@ -25,7 +25,7 @@ type Billing interface {
 	// not. AcceptClock confirms that it is right.
 	ClockDoubt() string
 	AcceptClock()
-	// Run bills; user 0 is everyone, month 0 all that is unbilled.
+	// Run bills; user 0 is everyone, month 0 the last one that has ended.
 	Run(ctx context.Context, month ledger.Month, user ledger.UserID, ask BillRun, progress func(done, total int)) (BillSummary, error)
 	// Act does something to an invoice; amount is minor units, and text the reason
 	// or reference.
@@ -86,6 +86,7 @@ const (
 	NotNow          BillingCode = "not_now"             // not to this invoice as it stands
 	MonthNotEnded   BillingCode = "month_not_ended"     // nothing to bill yet
 	NoProvider      BillingCode = "no_payment_provider" // none is configured
+	WrongAccount    BillingCode = "wrong_account"       // the provider's is not the one that the ledger belongs to
 	ClockInDoubt    BillingCode = "clock_in_doubt"      // nothing is billed by it
 	ProviderRefused BillingCode = "provider_refused"    // and nothing was done
 	ProviderUnknown BillingCode = "provider_unknown"    // it may have been done

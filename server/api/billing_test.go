@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -549,6 +550,13 @@ func (d doubting) Run(context.Context, ledger.Month, ledger.UserID, api.BillRun,
 	return api.BillSummary{}, &api.BillingError{Code: api.ClockInDoubt, Err: fmt.Errorf("the clock is in doubt: %s", *d.doubt)}
 }
 
+// failing is billing that fails for a reason of its own.
+type failing struct{ api.Billing }
+
+func (failing) Run(context.Context, ledger.Month, ledger.UserID, api.BillRun, func(int, int)) (api.BillSummary, error) {
+	return api.BillSummary{}, errors.New("the moon is full")
+}
+
 func TestClockInDoubt(t *testing.T) {
 	h := newHouse(t)
 	doubt := "it jumped 9h0m0s ahead"
@@ -556,6 +564,13 @@ func TestClockInDoubt(t *testing.T) {
 	c, ctx := operate(t, h), t.Context()
 	_, err := c.RunBilling(ctx, api.BillRun{}, nil)
 	wantCode(t, err, 409, "clock_in_doubt")
+	h.bill(func(b api.Billing) api.Billing { return failing{b} })
+	other := operate(t, h)
+	_, err = other.RunBilling(ctx, api.BillRun{}, nil)
+	wantCode(t, err, 500, "work_failed") // the operator is told what it was
+	if err == nil || err.Error() != "The moon is full." {
+		t.Errorf("got %v", err)
+	}
 	if got := must[api.ClockState](t)(c.Clock(ctx)); got.Doubt != doubt {
 		t.Errorf("got %+v", got)
 	}

@@ -332,7 +332,8 @@ func (s *service) work(r *request, do func(context.Context, func(done, total uin
 	return nil
 }
 
-// workFailed tells the operator what went wrong: it is mostly the disk.
+// workFailed tells the operator what went wrong: it is mostly the disk, or the
+// payment provider.
 func workFailed(err error) error {
 	switch known := problem(err); {
 	case known.Code != "internal_error":

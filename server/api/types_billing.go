@@ -92,10 +92,10 @@ type Portal struct {
 
 // BillRun says what to bill. The zero value is everything that is unbilled.
 type BillRun struct {
-	Month   string `json:"month,omitempty"` // such as "2025-01"; "": the last one that ended, and all before it
+	Month   string `json:"month,omitempty"` // such as "2025-01", and all unbilled before it; "": the last one that ended
 	User    string `json:"user,omitempty"`  // an id or an e-mail address
 	DryRun  bool   `json:"dry_run,omitempty"`
-	Reissue bool   `json:"reissue,omitempty"` // replace void invoices
+	Reissue bool   `json:"reissue,omitempty"` // replace void invoices: of Month, or of all months
 }
 
 // BillSummary is what a run came to.

@@ -53,10 +53,10 @@ grace still runs is.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&run.Month, "month", "", "only `MONTH`, such as 2025-01 (default: all unbilled ones)")
+	f.StringVar(&run.Month, "month", "", "up to `MONTH`, such as 2025-01 (default: all that have ended)")
 	f.StringVar(&run.User, "user", "", "only `USER`")
 	f.BoolVar(&run.DryRun, "dry-run", false, "tell what would be billed, and bill nothing")
-	f.BoolVar(&run.Reissue, "reissue", false, "also make new invoices in place of void ones")
+	f.BoolVar(&run.Reissue, "reissue", false, "also replace void invoices, of MONTH if it is given")
 	return cmd
 }
 
