@@ -266,3 +266,38 @@ func TestDraftIsSent(t *testing.T) {
 		t.Errorf("the invoice is %+v", i)
 	}
 }
+
+// TestFewKeepNobodyBack: three invoices of which nothing can be learned do not
+// keep the others from being collected.
+func TestFewKeepNobodyBack(t *testing.T) {
+	s := &shop{now: winter}
+	s = newShop(t, newStripe(&s), winter)
+	defer s.close()
+	var users []ledger.UserID
+	for _, name := range []string{"a", "b", "c", "d", "e"} {
+		users = append(users, s.customer(name, "pro", stripetest.CardGood))
+	}
+	s.now = s.ledger.PeriodOf(january).End.Add(time.Hour)
+	pay := func(id string) stripetest.Fault {
+		return stripetest.Fault{Kind: stripetest.ErrorBefore, Method: http.MethodPost, Path: "/v1/invoices/" + id + "/pay", Times: -1}
+	}
+	cancel := s.stripe.Fail(pay("*"))
+	s.work()
+	cancel()
+	for _, u := range users[:3] {
+		s.stripe.Fail(pay(s.invoice(u, january).Provider))
+	}
+	s.now = s.now.Add(time.Minute)
+	s.work()
+	for n, u := range users {
+		if paid := s.invoice(u, january).State == ledger.Paid; paid != (n > 2) {
+			t.Errorf("customer %d: paid is %v", n, paid)
+		}
+	}
+	s.stripe.Up()
+	s.now = s.now.Add(time.Hour)
+	s.work()
+	if n := len(s.stripe.Charges()); n != len(users) {
+		t.Errorf("Stripe has %d charges in the end", n)
+	}
+}

@@ -43,7 +43,11 @@ func (b *Billing) doubted() string {
 			b.clock.doubt = fmt.Sprintf("it is %d days past the last entry of the ledger", gap/(24*time.Hour))
 		}
 	case b.Elapsed != nil:
-		if jump := now.Round(0).Sub(b.clock.seen) - (passed - b.clock.passed); jump > maxJump {
+		jump := now.Round(0).Sub(b.clock.seen) - (passed - b.clock.passed)
+		if jump.Abs() > maxDrift {
+			b.pinned = time.Time{} // what was compared says nothing any more
+		}
+		if jump > maxJump {
 			b.clock.doubt = fmt.Sprintf("it jumped %s ahead", jump.Round(time.Second))
 		}
 	}
