@@ -441,6 +441,9 @@ func (y *year) check() {
 				t.Errorf("user %d: an invoice of %v where that of %v should be", u.ID, i.Month, month)
 			}
 			month++
+			if e, err := y.Explain(t.Context(), i); err != nil || len(e.Problems) > 0 {
+				t.Errorf("user %d: the invoice of %v cannot be explained: %q (%v)", u.ID, i.Month, e.Problems, err)
+			}
 			for _, l := range i.Lines {
 				switch l.Kind {
 				case "carried_in", "tax", "credit":
