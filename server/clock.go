@@ -55,8 +55,8 @@ func NewTestClock(start time.Time, save func(time.Time) error) *Clock {
 	return c
 }
 
-// Drive has work done whenever a test clock passes an instant that due names. It
-// is called before the clock moves.
+// Drive has work done whenever a test clock passes an instant that due names, and
+// when it has come to where it was to go. It is called before the clock moves.
 func (c *Clock) Drive(due func(time.Time) time.Time, work func(context.Context)) {
 	c.due, c.work = due, work
 }
@@ -120,21 +120,36 @@ func (c *Clock) move(ctx context.Context, to time.Time) error {
 	if !c.test {
 		return fmt.Errorf("%w: it is the system's; only a ledger made with [clock] mode = \"test\" has one that moves", ErrClock)
 	}
-	if now := c.Now(); to.Before(now) {
+	now := c.Now()
+	if to.Before(now) {
 		return fmt.Errorf("%w back to %s: it stands at %s and only goes forward", ErrClock, to.UTC().Format(time.RFC3339), now.Format(time.RFC3339))
 	}
+	worked := now
 	if c.due != nil {
-		for next := c.due(c.Now()); !next.After(to); next = c.due(next) {
+		// A time in between is kept by what is logged at it, and by nothing where
+		// nothing is: to keep each would be thousands of commits for a year.
+		for next := c.due(now); !next.After(to); next = c.due(next) {
 			if err := ctx.Err(); err != nil {
-				return fmt.Errorf("the clock stopped at %s: %w", c.Now().Format(time.RFC3339), err)
+				return errors.Join(fmt.Errorf("the clock stopped at %s: %w", worked.Format(time.RFC3339), err), c.keep(worked))
 			}
 			c.last.Store(next.UnixNano())
 			c.work(ctx)
+			worked = next
 		}
 	}
-	if err := c.save(to.UTC()); err != nil {
-		return fmt.Errorf("keeping the time of the test clock: %w", err)
+	if err := c.keep(to); err != nil {
+		return err
 	}
 	c.last.Store(to.UnixNano())
+	if c.due != nil && to.After(worked) {
+		c.work(ctx) // what is due by the minute, such as an attempt to collect
+	}
+	return nil
+}
+
+func (c *Clock) keep(t time.Time) error {
+	if err := c.save(t.UTC()); err != nil {
+		return fmt.Errorf("keeping the time of the test clock: %w", err)
+	}
 	return nil
 }

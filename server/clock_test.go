@@ -1,7 +1,9 @@
 package server_test
 
 import (
+	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -39,6 +41,37 @@ func TestTestClockStaysWhereItCouldNotBeSaved(t *testing.T) {
 	}
 	if !c.Now().Equal(noon) {
 		t.Errorf("moved to %v", c.Now())
+	}
+}
+
+// TestTestClockDrives: work is done in order as time passes, at the instants that
+// are due and at the end; a clock that is stopped on the way stays where it is,
+// also for the next start.
+func TestTestClockDrives(t *testing.T) {
+	var saved time.Time
+	var worked []string
+	ctx, stop := context.WithCancel(t.Context())
+	c := server.NewTestClock(noon, func(t time.Time) error { saved = t; return nil })
+	c.Drive(func(t time.Time) time.Time { return t.Truncate(time.Hour).Add(time.Hour) }, func(context.Context) {
+		worked = append(worked, c.Now().Format("15:04"))
+		if c.Now().Hour() == 16 {
+			stop()
+		}
+	})
+	if err := c.Advance(ctx, 150*time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Advance(ctx, 30*time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"13:00", "14:00", "14:30", "15:00"}; !slices.Equal(worked, want) || saved.Hour() != 15 {
+		t.Errorf("worked at %v, want %v; saved %v", worked, want, saved)
+	}
+	if err := c.Advance(ctx, 48*time.Hour); !errors.Is(err, context.Canceled) {
+		t.Errorf("stopped on the way: %v", err)
+	}
+	if !c.Now().Equal(noon.Add(4*time.Hour)) || !saved.Equal(c.Now()) {
+		t.Errorf("it stands at %v, saved %v", c.Now(), saved)
 	}
 }
 
