@@ -56,13 +56,18 @@ type Schedule struct {
 	jobs []gocron.Job
 	stop context.CancelFunc
 
-	mu     sync.Mutex
-	states []JobState
+	running sync.WaitGroup
+	mu      sync.Mutex
+	stopped bool // nothing begins any more
+	states  []JobState
 }
+
+// stopWithin is how long jobs may take to end when they were told to.
+const stopWithin = time.Minute
 
 // Start begins to run jobs, those that come often at once.
 func Start(zone *time.Location, log *slog.Logger, now func() time.Time, jobs []Job) (*Schedule, error) {
-	cron, err := gocron.NewScheduler(gocron.WithLocation(zone), gocron.WithStopTimeout(time.Minute))
+	cron, err := gocron.NewScheduler(gocron.WithLocation(zone), gocron.WithStopTimeout(time.Second))
 	if err != nil {
 		return nil, fmt.Errorf("make the schedule: %w", err)
 	}
@@ -90,6 +95,12 @@ func (s *Schedule) run(ctx context.Context, n int, job Job, log *slog.Logger, no
 	ctx, cancel := context.WithTimeout(ctx, job.Limit)
 	defer cancel()
 	s.mu.Lock()
+	if s.stopped {
+		s.mu.Unlock()
+		return
+	}
+	s.running.Add(1)
+	defer s.running.Done()
 	s.states[n].Began = now()
 	s.mu.Unlock()
 	err := job.Do(ctx)
@@ -120,10 +131,27 @@ func (s *Schedule) States() []JobState {
 	return list
 }
 
-// Stop ends the running jobs and waits for them.
+// Stop ends the running jobs and waits for them, for a minute at most.
 func (s *Schedule) Stop() error {
+	s.mu.Lock()
+	s.stopped = true
+	s.mu.Unlock()
 	s.stop()
-	if err := s.cron.Shutdown(); err != nil {
+	// gocron would wait for them in a loop that never rests.
+	ended := make(chan struct{})
+	go func() {
+		s.running.Wait()
+		close(ended)
+	}()
+	late := time.NewTimer(stopWithin)
+	defer late.Stop()
+	var err error
+	select {
+	case <-ended:
+	case <-late.C:
+		err = errors.New("scheduled work does not end")
+	}
+	if err := errors.Join(err, s.cron.Shutdown()); err != nil {
 		return fmt.Errorf("stop the schedule: %w", err)
 	}
 	return nil

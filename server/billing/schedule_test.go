@@ -12,67 +12,57 @@ import (
 	"tollgate/server/billing"
 )
 
-// TestSchedule passes three 1sts: a monthly job runs on the 1st at its time, a
-// frequent one at once and never twice at once however long it takes, one that
-// fails goes on, and stopping ends what runs.
-func TestSchedule(t *testing.T) {
-	zone, err := time.LoadLocation("America/New_York")
-	if err != nil {
-		t.Fatal(err)
-	}
+// TestScheduleRunsOneAtATime: a job that takes longer than its turn is not begun
+// again before it has ended, and one that waits for an answer that never comes is
+// ended when the schedule stops, or when its time is up.
+func TestScheduleRunsOneAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var monthly []time.Time
-		var often, running, overlaps, failing atomic.Int64
-		jobs := []billing.Job{
-			{Name: "monthly", Cron: "90 1 1 * *", Limit: time.Hour, Do: func(context.Context) error { return nil }},
-		}
-		if _, err := billing.Start(zone, slog.New(slog.DiscardHandler), time.Now, jobs); err == nil {
-			t.Error("a time that there is not is taken")
-		}
-		jobs = []billing.Job{
-			{Name: "monthly", Cron: "30 1 1 * *", Limit: time.Hour, Do: func(context.Context) error {
-				monthly = append(monthly, time.Now().In(zone))
+		var running, most, runs, hung, late atomic.Int32
+		s, err := billing.Start(time.UTC, slog.New(slog.DiscardHandler), time.Now, []billing.Job{
+			{Name: "slow", Every: time.Minute, Limit: time.Hour, Do: func(ctx context.Context) error {
+				most.Store(max(most.Load(), running.Add(1)))
+				select {
+				case <-time.After(150 * time.Second):
+				case <-ctx.Done():
+				}
+				running.Add(-1)
+				runs.Add(1)
 				return nil
 			}},
-			{Name: "often", Every: 10 * time.Minute, Limit: time.Hour, Do: func(ctx context.Context) error {
-				if running.Add(1) > 1 {
-					overlaps.Add(1)
+			{Name: "hangs", Every: time.Minute, Limit: 10 * time.Minute, Do: func(ctx context.Context) error {
+				<-ctx.Done()
+				if ctx.Err() == context.Canceled {
+					time.Sleep(10 * time.Second) // it has to put things in order
 				}
-				defer running.Add(-1)
-				if often.Add(1)%100 == 0 { // one run takes longer than the time to the next
-					<-time.After(25 * time.Minute)
+				if hung.Add(1); errors.Is(ctx.Err(), context.DeadlineExceeded) {
+					late.Add(1)
 				}
 				return ctx.Err()
 			}},
-			{Name: "failing", Every: time.Hour, Limit: time.Minute, Do: func(ctx context.Context) error {
-				if failing.Add(1) == 1 { // runs into its limit
-					<-ctx.Done()
-					return ctx.Err()
-				}
-				return errors.New("not today")
-			}},
-		}
-		s, err := billing.Start(zone, slog.New(slog.DiscardHandler), time.Now, jobs)
+			{Name: "by the calendar", Cron: "30 3 1 * *", Limit: time.Hour, Do: func(context.Context) error { return nil }},
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		synctest.Wait()
-		if often.Load() != 1 {
-			t.Errorf("the frequent job ran %d times at the start", often.Load())
+		time.Sleep(25 * time.Minute)
+		if most.Load() != 1 || runs.Load() < 5 || late.Load() != 2 {
+			t.Errorf("%d at once, %d runs, %d ended by their limit", most.Load(), runs.Load(), late.Load())
 		}
-		<-time.After(62 * 24 * time.Hour) // from 2000-01-01
-		if len(monthly) != 3 || monthly[0].Format("2006-01-02 15:04") != "2000-01-01 01:30" || monthly[1].Format("2006-01-02 15:04") != "2000-02-01 01:30" {
-			t.Errorf("the monthly job ran at %v", monthly)
+		for _, state := range s.States() {
+			if state.Name == "by the calendar" && (state.Runs != 0 || state.Next.Day() != 1 || state.Next.Hour() != 3) {
+				t.Errorf("%+v", state)
+			}
+			if state.Name == "hangs" && state.Error == "" {
+				t.Errorf("%+v", state)
+			}
 		}
-		if n := often.Load(); n < 62*24*6-300 || overlaps.Load() != 0 {
-			t.Errorf("the frequent job ran %d times, %d at once with another", n, overlaps.Load())
-		}
-		states := s.States()
-		if states[2].Error != "not today" || states[2].Runs < 62*24-2 || states[0].Next.IsZero() || states[0].Runs != 3 {
-			t.Errorf("the jobs stand at %+v", states)
-		}
+		stopped := time.Now()
 		if err := s.Stop(); err != nil {
 			t.Error(err)
 		}
+		if took := time.Since(stopped); took > time.Minute || hung.Load() != late.Load()+1 {
+			t.Errorf("to stop took %v, %d of the hanging have ended", took, hung.Load())
+		}
+		synctest.Wait()
 	})
 }
