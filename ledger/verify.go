@@ -265,7 +265,7 @@ func (v *verifier) compare(f *folder, tx *bolt.Tx, mark checkpointRow) error {
 }
 
 func (v *verifier) sameHead(f *folder, m checkmark) {
-	if f.at.seq != m.Seq || m.Seq > 0 && !bytes.Equal(f.at.head[:], m.Head) {
+	if f.at.seq != m.Seq || m.Seq > 0 && (!bytes.Equal(f.at.head[:], m.Head) || f.at.logged != m.Logged) {
 		v.problem("the checkpoint at entry %d is not on the chain", m.Seq)
 	}
 }
