@@ -2,6 +2,7 @@ package billing_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -200,4 +201,27 @@ func TestSmallestCoin(t *testing.T) {
 			t.Errorf("%s: rated %d, the lines are %d", currency, i.Rated, rated)
 		}
 	}
+}
+
+// TestOneKeepsNobodyBack: an invoice that cannot be written down is told of, and
+// those that would have been in the same commit are made.
+func TestOneKeepsNobodyBack(t *testing.T) {
+	w := newWorld(t, nil)
+	big := pricing.Plan{ID: "big", Name: strings.Repeat("x", 600_000), Fee: ledger.Unit, Quota: map[string]int64{"calls": 1}, Overage: map[string]ledger.Amount{"calls": ledger.Unit}, OnExceed: pricing.Bill}
+	w.publish(ledger.PlanVersion, big.ID, big.Terms)
+	w.now = w.now.Add(time.Millisecond)
+	before := w.user("free")
+	u := w.user("big")
+	w.use(u, w.now, 2)
+	after := w.user("enterprise")
+	w.now = w.ledger.PeriodOf(january).End.Add(time.Minute)
+	sum := w.run(billing.RunOptions{})
+	if len(sum.Errors) != 1 || sum.Errors[0].User != u || sum.Failed != 1 {
+		t.Errorf("%+v", sum)
+	}
+	if n := len(w.ledger.Account(u).User().Invoices); n != 0 {
+		t.Errorf("the one has %d invoices", n)
+	}
+	w.invoice(before, january)
+	w.invoice(after, january)
 }
