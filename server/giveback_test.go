@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -300,4 +301,97 @@ func TestFewKeepNobodyBack(t *testing.T) {
 	if n := len(s.stripe.Charges()); n != len(users) {
 		t.Errorf("Stripe has %d charges in the end", n)
 	}
+}
+
+// TestEveryPlaceToDieInARefund ends the process at each place of a refund and of
+// a credit, and has Stripe fail in each way at each of their requests: they are
+// done once, or not at all where they were not begun.
+func TestEveryPlaceToDieInARefund(t *testing.T) {
+	type way struct {
+		place string
+		fault stripetest.FaultKind
+	}
+	ways := []way{{place: "request"}, {place: "answer"}, {place: "clock"}}
+	for _, k := range stripetest.Faults() {
+		if !strings.HasPrefix(k.String(), "hang") { // which takes its time, and ends as a cut does
+			ways = append(ways, way{"request", k})
+		}
+	}
+	if raced { // which makes it ten times slower
+		ways = ways[:4]
+	}
+	for _, w := range ways {
+		for _, pause := range []time.Duration{time.Hour, 25 * time.Hour} {
+			for _, refund := range []bool{true, false} {
+				n := 1
+				for giveBackAt(t, w.place, w.fault, n, pause, refund) {
+					n++
+				}
+				if n < 4 {
+					t.Errorf("%s, %v: only %d places were tried", w.place, w.fault, n-1)
+				}
+			}
+		}
+	}
+}
+
+// giveBackAt has the n-th place fail. It is false when there are fewer.
+func giveBackAt(t *testing.T, place string, fault stripetest.FaultKind, n int, pause time.Duration, refund bool) bool {
+	card, wish := stripetest.CardFailsLater, (*shop).credit10
+	if refund {
+		card, wish = stripetest.CardGood, (*shop).refund10
+	}
+	s := &shop{now: winter}
+	s = newShop(t, newStripe(&s), winter)
+	defer s.close()
+	u := s.customer("ada", "pro", card)
+	s.now = s.ledger.PeriodOf(january).End.Add(time.Hour)
+	s.work()
+	passed := 0
+	s.die = func(here string) bool {
+		if here != place || passed >= n {
+			return false
+		}
+		if passed++; passed < n {
+			return false
+		}
+		if fault != stripetest.NoFault {
+			s.stripe.Fail(stripetest.Fault{Kind: fault})
+		}
+		return fault == stripetest.NoFault
+	}
+	err := s.try(func(ctx context.Context) error { return wish(s, ctx) })
+	begun := err == nil || !errors.Is(err, billing.ErrNotNow)
+	for range 3 {
+		s.now = s.now.Add(pause)
+		_ = s.try(s.Work) // what fails is tried again
+	}
+	s.die = func(string) bool { return false }
+	s.stripe.Up()
+	s.now = s.now.Add(time.Hour)
+	s.work()
+	i := s.invoice(u, january)
+	var there int64
+	for _, r := range s.stripe.Refunds() {
+		there += r.Amount
+	}
+	ours := i.Refunded
+	if !refund {
+		at, _ := s.stripe.Invoice(i.Provider)
+		there, ours = at.PrePaymentCredit, i.Credited
+	}
+	if i.Intent != nil || ours != there || there != 0 && there != 1000 || !begun {
+		t.Errorf("%s %d, %v, refund %v: ours is %d, and Stripe's %d; the invoice is %+v", place, n, fault, refund, ours, there, i)
+	}
+	return passed >= n
+}
+
+func (s *shop) refund10(ctx context.Context) error {
+	_, err := s.Refund(ctx, "test", 1, 1000, "sorry")
+	return err
+}
+
+func (s *shop) credit10(ctx context.Context) error {
+	_, err := s.Credit(ctx, "test", 1, 1000, "sorry")
+	return err
 }

@@ -2,6 +2,7 @@ package stripe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	stripego "github.com/stripe/stripe-go/v76"
@@ -57,7 +58,8 @@ func (c *Client) collect(ctx context.Context, key, id string, p *stripego.Invoic
 		return c.post(ctx, key, invoicePath(id, "/pay"), p, got)
 	})
 	if err == nil {
-		return c.read(ctx, got)
+		charge, err := c.read(ctx, got)
+		return charge, afterwards(err)
 	}
 	why := declined(err)
 	if why == nil && rejected(err) == nil {
@@ -66,7 +68,7 @@ func (c *Client) collect(ctx context.Context, key, id string, p *stripego.Invoic
 	paid, lookErr := look()
 	switch {
 	case lookErr != nil && why != nil:
-		return billing.Charge{}, lookErr
+		return billing.Charge{}, afterwards(lookErr)
 	case why == nil && (lookErr != nil || !paid):
 		return billing.Charge{}, err
 	}
@@ -119,7 +121,17 @@ func (c *Client) void(ctx context.Context, key, id string) (billing.Charge, erro
 	if err != nil {
 		return billing.Charge{}, err
 	}
-	return c.read(ctx, got)
+	charge, err := c.read(ctx, got)
+	return charge, afterwards(err)
+}
+
+// afterwards is the error of a look at what was done. That the look was refused
+// does not mean that nothing was.
+func afterwards(err error) error {
+	if r := (*billing.Rejection)(nil); errors.As(err, &r) {
+		return fmt.Errorf("%w: it was done, and then: %s", billing.ErrUnknown, r.Error())
+	}
+	return err
 }
 
 // Credit gives a part of an invoice back by a credit note: money, of a paid
@@ -171,9 +183,10 @@ func (c *Client) credit(ctx context.Context, r billing.CreditRequest) (billing.C
 		return billing.Charge{}, err
 	}
 	if inv, err = c.invoice(ctx, r.ID); err != nil {
-		return billing.Charge{}, err
+		return billing.Charge{}, afterwards(err)
 	}
-	return c.read(ctx, inv)
+	charge, err := c.read(ctx, inv)
+	return charge, afterwards(err)
 }
 
 // credited tells whether a credit was given before.
