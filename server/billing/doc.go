@@ -32,7 +32,13 @@
 //     id; one payment, which the provider refuses to take twice.
 //   - The sum of an invoice's lines is its total; each line was rounded once.
 //   - What is below the provider's minimum is carried to the next invoice, once.
-//   - One user who cannot be billed keeps nobody else from being billed.
+//   - What is given back is given once: its key never changes, and it is found by it.
+//   - One user who cannot be billed keeps nobody else from being billed, and an
+//     invoice of which nothing can be learned keeps none from being collected.
+//   - No month is billed before those that came before it; a replacement takes
+//     nothing up that a later invoice has taken.
+//   - Nothing is sealed while the clock is in doubt, and nothing is collected while it
+//     is not the provider's.
 //   - Only one goroutine bills, collects or mails at a time.
 //
 // # Crash rules
