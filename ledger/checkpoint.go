@@ -335,7 +335,7 @@ func (s *state) encodeRegistry() ([]byte, error) {
 
 func (s *state) readRegistry(text []byte) error {
 	var r registry
-	if err := json.Unmarshal(text, &r); err != nil {
+	if err := readJSON(text, &r); err != nil {
 		return fmt.Errorf("registry: %w", err)
 	}
 	if len(r.Zones) == 0 {

@@ -30,6 +30,11 @@ func recoverState(tx *bolt.Tx, progress func(string, uint64, uint64)) (recovered
 	}
 	r := recovered{state: newState()}
 	r.state.monthOnDisk = func(id UserID, m Month) ([]PlanTotals, error) { return r.state.monthIn(tx, id, m) }
+	for _, name := range [][]byte{bucketUsers, bucketAccounts, bucketMonths, bucketHours} {
+		if k, _ := tx.Bucket(name).Cursor().First(); k != nil && mark.Fold == 0 {
+			return recovered{}, fmt.Errorf("%w: nothing says which entries its totals stand for", ErrCorrupt)
+		}
+	}
 	if mark.Fold != 0 {
 		if err := r.state.load(tx); err != nil {
 			return r, fmt.Errorf("%w: %w", ErrCorrupt, err)
@@ -155,10 +160,9 @@ func (r *recovered) endsAtCheckpoint() bool {
 
 // load reads the folded rows.
 func (s *state) load(tx *bolt.Tx) error {
-	if text := tx.Bucket(bucketMeta).Get(registryKey); text != nil {
-		if err := s.readRegistry(text); err != nil {
-			return err
-		}
+	// Whatever checkpoint wrote rows wrote the registry before them.
+	if err := s.readRegistry(tx.Bucket(bucketMeta).Get(registryKey)); err != nil {
+		return err
 	}
 	if err := tx.Bucket(bucketUsers).ForEach(func(k, v []byte) error {
 		var row userRow

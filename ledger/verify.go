@@ -393,16 +393,24 @@ func mustJSON(v any) []byte {
 	return b
 }
 
+// readJSON reads a row, which must be as putJSON writes it: json alone takes "Seq"
+// for "seq" and skips names that it does not know, damaged ones among them.
+func readJSON(text []byte, v any) error {
+	if err := json.Unmarshal(text, v); err != nil {
+		return err
+	}
+	if !bytes.Equal(mustJSON(v), text) {
+		return fmt.Errorf("%w: it is not as it was written", errMalformed)
+	}
+	return nil
+}
+
 // readCheckpoint reads which entries the folded rows stand for.
 func readCheckpoint(tx *bolt.Tx) (checkpointRow, error) {
 	var row checkpointRow
 	if text := tx.Bucket(bucketMeta).Get(checkpointKey); text != nil {
-		if err := json.Unmarshal(text, &row); err != nil {
+		if err := readJSON(text, &row); err != nil {
 			return row, fmt.Errorf("%w: checkpoint: %w", ErrCorrupt, err)
-		}
-		// json takes "Seq" for "seq" and skips names it does not know.
-		if !bytes.Equal(mustJSON(row), text) {
-			return row, fmt.Errorf("%w: checkpoint: %s is not as it was written", ErrCorrupt, text)
 		}
 	}
 	return row, nil
