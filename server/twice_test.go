@@ -102,6 +102,37 @@ func TestRestoredBackup(t *testing.T) {
 	}
 }
 
+// TestANewCardPaysWhatWasGivenUp: an invoice that could not be collected for weeks
+// is when the customer gives a card that works, and the suspension ends.
+func TestANewCardPaysWhatWasGivenUp(t *testing.T) {
+	s := &shop{now: winter}
+	s = newShop(t, newStripe(&s), winter)
+	defer s.close()
+	u := s.customer("ada", "pro", stripetest.CardFailsLater)
+	s.now = s.ledger.PeriodOf(january).End.Add(time.Hour)
+	for range 20 {
+		if err := s.Work(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.now = s.now.Add(24 * time.Hour)
+	}
+	user := func() *ledger.User { return s.ledger.Account(u).User() }
+	if i := s.invoice(u, january); i.State != ledger.Uncollectible || user().Status != ledger.Suspended {
+		t.Fatalf("after weeks the invoice is %+v, the user %s", i, user().Status)
+	}
+	if err := s.stripe.SetCard(user().StripeCustomer, stripetest.CardGood); err != nil {
+		t.Fatal(err)
+	}
+	for _, work := range []func() error{func() error { return s.Poll(t.Context()) }, func() error { return s.Work(t.Context()) }} {
+		if err := work(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if i := s.invoice(u, january); i.State != ledger.Paid || user().Status != ledger.Active || len(s.stripe.Charges()) != 1 {
+		t.Errorf("with a new card the invoice is %+v, the user %s", i, user().Status)
+	}
+}
+
 // TestTwoAppliances puts two ledgers on one account of Stripe: neither touches
 // what is the other's.
 func TestTwoAppliances(t *testing.T) {

@@ -166,14 +166,16 @@ func (b *Billing) observeCustomer(ctx context.Context, id string) error {
 		}
 	}
 	for _, ref := range a.User().Invoices { // try again at once with the new method
-		if ref.State != ledger.PastDue {
+		if ref.State != ledger.PastDue && ref.State != ledger.Uncollectible {
 			continue
 		}
 		i, err := b.Ledger.Invoice(ref.ID)
 		if err != nil {
 			return err
 		}
-		if _, err := b.record(i, "provider", func(i *ledger.Invoice) { i.Next, i.Failure = b.Now(), "" }); err != nil {
+		if _, err := b.record(i, "provider", func(i *ledger.Invoice) {
+			i.State, i.Next, i.Failure = ledger.PastDue, b.Now(), ""
+		}); err != nil {
 			return err
 		}
 	}
