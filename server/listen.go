@@ -18,14 +18,17 @@ import (
 	"golang.org/x/crypto/acme/autocert"
 
 	"tollgate/server/config"
+	"tollgate/server/gateway"
 )
 
 // How long a connection may take to say what it wants, and to say it again.
-// There is no limit on a whole request or answer: streams last.
+// There is no limit on a whole answer: streams last. That on a whole request is
+// only where the gateway begins, which moves it on as the request comes.
 const (
-	headerTimeout = 10 * time.Second
-	idleTimeout   = 2 * time.Minute
-	maxHeader     = 64 << 10 // bytes
+	headerTimeout  = 10 * time.Second
+	requestTimeout = gateway.DefaultPatience
+	idleTimeout    = 2 * time.Minute
+	maxHeader      = 64 << 10 // bytes
 )
 
 // newHTTPServer serves h under a base context, whose end cuts what still runs.
@@ -33,6 +36,7 @@ func newHTTPServer(base context.Context, h http.Handler, log *slog.Logger) *http
 	return &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       requestTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
 		BaseContext:       func(net.Listener) context.Context { return base },

@@ -107,12 +107,12 @@ func (s *Server) shutdown(ctx context.Context, drains bool) {
 
 // care does what must be done from time to time: connections of keys that have
 // expired are closed, the disk is looked at, so that readyz tells of a full one
-// before a call meets it, and when nothing has happened for a minute the ledger
-// writes a checkpoint.
+// before a call meets it. When nothing has been recorded for ten seconds the
+// appliance is idle, and after a minute the ledger writes a checkpoint.
 func (s *Server) care(ctx context.Context) {
 	look := time.NewTicker(5 * time.Second)
 	defer look.Stop()
-	var seen, saved uint64
+	var seen, saved, idle uint64
 	var refusing bool
 	since := time.Now()
 	for {
@@ -137,6 +137,10 @@ func (s *Server) care(ctx context.Context) {
 		}
 		if status.Seq != seen {
 			seen, since = status.Seq, time.Now()
+		}
+		if idle != seen && time.Since(since) >= 10*time.Second && s.options.Idle != nil {
+			idle = seen
+			s.options.Idle()
 		}
 		if seen == saved || time.Since(since) < time.Minute {
 			continue

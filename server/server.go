@@ -47,6 +47,9 @@ type Options struct {
 	// Demo gives the customers cards of the sandbox and bills what is due before
 	// anything is served.
 	Demo bool
+	// Idle, when not nil, is called once nothing has been recorded for a while, and
+	// again after each time that something has.
+	Idle func()
 }
 
 // Server is a running appliance. Make one with [New] and let it [Server.Run];

@@ -125,12 +125,16 @@ func (g *Gate) find(secret string, from netip.Addr, now time.Time) (*Caller, *Re
 	if secret == "" {
 		return nil, missingKey()
 	}
-	hash, err := hashKey(secret)
-	if err != nil {
-		return nil, NewRefusal(InvalidKey, "The API key is mistyped or incomplete: its form or checksum is wrong.")
+	var key *ledger.Key
+	var account *ledger.Account
+	if hash, ok := hashKey(secret); ok {
+		key, account = g.ledger.Key(hash)
 	}
-	key, account := g.ledger.Key(hash)
-	if key == nil || account == nil {
+	switch {
+	case key != nil && account != nil:
+	case CheckKey(secret) != nil:
+		return nil, NewRefusal(InvalidKey, "The API key is mistyped or incomplete: its form or checksum is wrong.")
+	default:
 		return nil, NewRefusal(InvalidKey, "There is no such API key.")
 	}
 	if r := checkKey(key, now); r != nil {

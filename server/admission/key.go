@@ -12,8 +12,8 @@ import (
 
 // A key is keyMark, 32 random base62 characters and 6 of checksum: the CRC-32
 // (IEEE) of all before them in base62, highest digit first. The mark lets
-// scanners find a leaked key, the checksum lets a mistyped one be refused
-// without a look-up; neither is a secret.
+// scanners find a leaked key, the checksum lets a mistyped one be told from
+// one that is not there; neither is a secret.
 const (
 	keyMark   = "tg_live_"
 	keyRandom = 32
@@ -69,26 +69,29 @@ func checksum(body []byte) [keySum]byte {
 // CheckKey is nil when a secret has the form of a key and its checksum is right,
 // else ErrKeyFormat. Whether there is such a key is not known from it.
 func CheckKey(secret string) error {
-	_, err := hashKey(secret)
-	return err
+	if len(secret) != keyLength || secret[:len(keyMark)] != keyMark {
+		return ErrKeyFormat
+	}
+	for _, c := range []byte(secret[len(keyMark):]) {
+		if !(c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z') {
+			return ErrKeyFormat
+		}
+	}
+	if sum := checksum([]byte(secret[:keyBody])); string(sum[:]) != secret[keyBody:] {
+		return ErrKeyFormat
+	}
+	return nil
 }
 
-// hashKey checks the form of a secret and gives the hash by which it is found.
-func hashKey(secret string) ([32]byte, error) {
-	if len(secret) != keyLength || secret[:len(keyMark)] != keyMark {
-		return [32]byte{}, ErrKeyFormat
+// hashKey is the hash by which a secret is found. What is longer than a key is
+// none, and is not hashed.
+func hashKey(secret string) (hash [32]byte, ok bool) {
+	if len(secret) != keyLength {
+		return hash, false
 	}
 	var key [keyLength]byte
 	copy(key[:], secret)
-	for _, c := range key[len(keyMark):] {
-		if !(c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z') {
-			return [32]byte{}, ErrKeyFormat
-		}
-	}
-	if sum := checksum(key[:keyBody]); string(sum[:]) != secret[keyBody:] {
-		return [32]byte{}, ErrKeyFormat
-	}
-	return sha256.Sum256(key[:]), nil
+	return sha256.Sum256(key[:]), true
 }
 
 // KeyFromHeader takes the key out of `Authorization: Bearer KEY` or `X-API-Key:

@@ -72,12 +72,14 @@ func (a *app) serveConfig(listen string) (*config.Config, error) {
 
 // collectHeadroom is memory that is never touched and so takes none: the
 // garbage collector, which would run every few megabytes on a heap as small as
-// this, runs when that much more has been allocated.
-const collectHeadroom = 16 << 20
+// this, runs when that much more has been allocated. Side by side, at 64
+// connections: 0.89 of a pooled reverse proxy with 32 MiB, 0.86 with 16.
+const collectHeadroom = 32 << 20
 
 // serve runs the appliance until ctx ends. started is called once it answers;
 // its error ends the appliance.
 func (a *app) serve(ctx context.Context, o server.Options, started func(ctx context.Context, client *api.Client, url string) error) error {
+	o.Idle = debug.FreeOSMemory // what the last calls needed
 	s, err := server.New(ctx, o)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return hint("--listen takes another address, such as 127.0.0.1:9000", err)
@@ -87,7 +89,7 @@ func (a *app) serve(ctx context.Context, o server.Options, started func(ctx cont
 	}
 	// A thread that waits for the disk keeps its place among those that run Go code
 	// for a while; with few processors the calls would wait with it.
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 2))
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1))
 	headroom := make([]byte, collectHeadroom)
 	defer runtime.KeepAlive(headroom)
 	debug.FreeOSMemory() // what opening the ledger needed is not needed any more

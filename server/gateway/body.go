@@ -203,13 +203,7 @@ func (b *answerBody) Close() error {
 
 func (b *answerBody) drain() {
 	c := b.call
-	if c.stopWatch != nil && c.stopWatch() {
-		// The write failed, but the server has not noticed that the client left.
-		c.drainTime.Store(time.AfterFunc(c.route.DrainTime, func() {
-			c.cut.Store(true)
-			c.cancel()
-		}))
-	}
+	c.abandoned.Store(true) // the server may not have noticed that the client left
 	chunk := c.g.buffers.Get()
 	defer c.g.buffers.Put(chunk)
 	how := leftOff

@@ -18,6 +18,7 @@ type call struct {
 	context.Context // its cancellation
 	cancel          context.CancelFunc
 	client          context.Context // of the client's request; its values
+	early           *earlyAnswers   // nil for an upgrade
 
 	g      *Gateway
 	route  *route
@@ -40,17 +41,21 @@ type call struct {
 	preflight bool // forwarded without being metered
 	status    int  // of the upstream's answer; 0: there is none
 	streaming bool
-	upgraded  bool
 	answer    answerReader
 	tail      answerBody
 	recorded  bool // or was tried to be
 	usage     ledger.Usage
 	values    [12]string // of headers, so that each needs no allocation
 
-	// Shared with timers.
+	// Shared with whoever goes through the calls.
+	abandoned atomic.Bool // a write to the client failed
 	cut       atomic.Bool // the upstream was given up after the client had left
-	drainTime atomic.Pointer[time.Timer]
-	stopWatch func() bool
+
+	// Guarded by calls.mu.
+	next, before *call
+	upgraded     bool
+	leaving      bool          // the client was seen to have left,
+	leftAt       time.Duration // then
 }
 
 type callKey struct{}
@@ -68,15 +73,34 @@ func (c *call) Value(key any) any {
 
 func callOf(ctx context.Context) *call { return ctx.Value(callKey{}).(*call) }
 
-// watch lets the call go on after its client has left, for as long as the route
-// drains.
-func (c *call) watch() {
-	c.stopWatch = context.AfterFunc(c.client, func() {
-		c.drainTime.Store(time.AfterFunc(c.route.DrainTime, func() {
-			c.cut.Store(true)
-			c.cancel()
-		}))
-	})
+// prepare makes what the call's parts need of the client's request.
+func (c *call) prepare(w http.ResponseWriter, r *http.Request) {
+	parent := context.Background()
+	if r.Header["Upgrade"] == nil {
+		c.early = c.g.early.Get().(*earlyAnswers)
+		parent = c.early.traced
+	}
+	c.Context, c.cancel = context.WithCancel(parent)
+	duplex := r.ProtoMajor > 1
+	c.w.ResponseWriter, c.w.patience, c.w.http2 = w, c.g.Patience, duplex
+	c.upload.ReadCloser, c.upload.length, c.upload.left, c.upload.trailer = r.Body, r.ContentLength, c.g.MaxBody, r.Trailer
+	c.upload.w, c.upload.patience, c.upload.duplex = w, c.g.Patience, duplex
+	if s, ok := c.client.Value(http.ServerContextKey).(*http.Server); ok {
+		c.upload.timed = s.ReadTimeout > 0 && s.ReadTimeout <= c.g.Patience
+	}
+}
+
+// giveUp ends the call's request to the upstream when its client left longer ago
+// than the route drains.
+func (c *call) giveUp(now time.Duration) {
+	switch {
+	case !c.left() && !c.abandoned.Load():
+	case !c.leaving:
+		c.leaving, c.leftAt = true, now
+	case now-c.leftAt >= c.route.DrainTime:
+		c.cut.Store(true)
+		c.cancel()
+	}
 }
 
 // left tells whether the client has gone.
@@ -84,19 +108,12 @@ func (c *call) left() bool { return c.client.Err() != nil }
 
 // end gives back whatever the call still has. Every way out of it leads here.
 func (c *call) end() {
-	if c.stopWatch != nil {
-		c.stopWatch()
-	}
 	c.cancel()
 	c.upload.finish()
-	if t := c.drainTime.Load(); t != nil {
-		t.Stop()
-	}
 	if c.hold != nil {
 		c.hold.Release()
 	}
 	if c.upgraded {
-		c.g.open.remove(c)
 		c.g.stats.upgraded.Add(-1)
 	}
 	if c.streaming {
@@ -110,6 +127,7 @@ func (c *call) end() {
 	c.g.stats.bytesOut.Add(c.answer.bytes)
 	c.answer.close()
 	c.spool.release()
+	c.g.calls.leave(c)
 }
 
 // statusLeft is what is recorded as the status of a call whose client left before
@@ -143,9 +161,9 @@ func (c *call) record(how ending, outcome ledger.Outcome, status int) error {
 	pending := c.g.Ledger.AppendOne(c.g.Now(), u, h)
 	repeat := c.repeat
 	c.repeat.held = false // the key stays taken until the record can be found
-	c.g.keep()
+	c.g.calls.keep()
 	go func() {
-		defer c.g.leave()
+		defer c.g.calls.release()
 		c.counted(pending.Wait(context.Background()))
 		repeat.end(&c.g.repeats)
 	}()
@@ -208,11 +226,4 @@ func exceeds(a, b ledger.Quantities) bool {
 		}
 	}
 	return false
-}
-
-// keep counts work that outlives its handler as running.
-func (g *Gateway) keep() {
-	g.mu.Lock()
-	g.running++
-	g.mu.Unlock()
 }

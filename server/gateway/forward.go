@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptrace"
@@ -17,9 +18,8 @@ import (
 // It panics with [http.ErrAbortHandler] where an answer breaks off, so that the
 // client's connection does too.
 func (c *call) forward(r *http.Request) {
-	var early earlyAnswers
-	early.w = &c.w
-	out := r.WithContext(httptrace.WithClientTrace(c, &httptrace.ClientTrace{Got1xxResponse: early.pass}))
+	c.early.begin(&c.w)
+	out := r.WithContext(c)
 	out.Close = false
 	out.Body = nil // also where it is empty: then the transport may try again
 	if r.ContentLength != 0 && c.spool.from == nil {
@@ -37,11 +37,12 @@ func (c *call) forward(r *http.Request) {
 	c.g.rewrite(&httputil.ProxyRequest{In: r, Out: out})
 
 	res, err := c.route.upstream.transport.RoundTrip(out)
-	early.end()
+	c.early.end()
 	if err != nil {
 		c.g.unanswered(&c.w, out, err)
 		return
 	}
+	c.g.early.Put(c.early) // after an error the transport might still use it
 	dropHopHeaders(res.Header)
 	if err := c.g.answered(res); err != nil {
 		res.Body.Close() // the call is over; nothing of it is wanted
@@ -125,17 +126,33 @@ func (c *call) copyBody(res *http.Response) error {
 }
 
 // earlyAnswers passes on informational answers (1xx), which come from another
-// goroutine, until the answer itself is there.
+// goroutine, until the answer itself is there. A gateway uses them again, with
+// the context that has the transport call them.
 type earlyAnswers struct {
-	mu    sync.Mutex
-	w     *writer
-	ended bool
+	traced context.Context
+
+	mu sync.Mutex
+	w  *writer // nil: nobody waits for them
 }
+
+func newEarlyAnswers() any {
+	e := new(earlyAnswers)
+	e.traced = httptrace.WithClientTrace(context.Background(), &httptrace.ClientTrace{Got1xxResponse: e.pass})
+	return e
+}
+
+func (e *earlyAnswers) begin(w *writer) {
+	e.mu.Lock()
+	e.w = w
+	e.mu.Unlock()
+}
+
+func (e *earlyAnswers) end() { e.begin(nil) }
 
 func (e *earlyAnswers) pass(status int, header textproto.MIMEHeader) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.ended {
+	if e.w == nil {
 		return nil
 	}
 	h := e.w.Header()
@@ -145,12 +162,6 @@ func (e *earlyAnswers) pass(status int, header textproto.MIMEHeader) error {
 	e.w.WriteHeader(status)
 	clear(h)
 	return nil
-}
-
-func (e *earlyAnswers) end() {
-	e.mu.Lock()
-	e.ended = true
-	e.mu.Unlock()
 }
 
 // hopHeaders are about one connection and are not passed on (RFC 9110, section

@@ -41,13 +41,16 @@ type Options struct {
 	// measure it; 0: 256 MiB.
 	DecodeLimit int64
 	// Patience is how long a client may take to accept a piece of an answer, or to
-	// send one of its request, before it counts as having left; 0: one minute.
+	// send one of its request, before it counts as having left; 0: DefaultPatience.
 	Patience time.Duration
 	// TrustedProxies are the networks whose X-Forwarded-For counts.
 	TrustedProxies []netip.Prefix
 }
 
 const (
+	// DefaultPatience is that of a gateway that is given none. A server with it as
+	// its ReadTimeout saves each call a deadline.
+	DefaultPatience    = time.Minute
 	defaultMaxBody     = 32 << 20
 	defaultDecodeLimit = 256 << 20
 	// inflation is how many times the largest body a compressed one may decode to.
@@ -63,18 +66,10 @@ type Gateway struct {
 	spooler *spooler
 	buffers *buffers
 	repeats running
-	open    upgrades
+	calls   *calls
+	early   sync.Pool // of *earlyAnswers
 	stats   stats
 	counter atomic.Uint32 // of request ids
-
-	// base is what the contexts of all calls to upstreams hang on; cut ends them.
-	base context.Context
-	cut  context.CancelFunc
-
-	mu       sync.Mutex
-	running  int           // calls that have begun and not ended, or not yet been recorded
-	draining bool          // no call begins any more
-	idle     chan struct{} // closed when running falls to 0 while draining
 }
 
 // New makes a gateway.
@@ -95,7 +90,7 @@ func New(o Options) (*Gateway, error) {
 		o.DecodeLimit = defaultDecodeLimit
 	}
 	if o.Patience == 0 {
-		o.Patience = time.Minute
+		o.Patience = DefaultPatience
 	}
 	if info, err := os.Stat(o.StateDir); err != nil {
 		return nil, fmt.Errorf("folder for request bodies: %w", err)
@@ -106,8 +101,8 @@ func New(o Options) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Gateway{Options: o, buffers: newBuffers(), idle: make(chan struct{})}
-	g.base, g.cut = context.WithCancel(context.Background())
+	g := &Gateway{Options: o, buffers: newBuffers(), calls: newCalls(o.Elapsed)}
+	g.early.New = newEarlyAnswers
 	g.spooler = newSpooler(o.StateDir, o.SpoolMemory, g.buffers)
 	g.stats.bounds = latencyBounds()
 	// A restart within the millisecond, or on a clock that stands still, must not
@@ -145,51 +140,25 @@ func (g *Gateway) Reload(r *Routing) {
 	}
 }
 
-// enter begins a call, unless the gateway is draining.
-func (g *Gateway) enter() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.draining {
-		return false
-	}
-	g.running++
-	return true
-}
-
-func (g *Gateway) leave() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.running--; g.running == 0 && g.draining {
-		close(g.idle)
-	}
-}
-
 // Drain refuses new calls, closes upgraded connections and waits until all calls
 // have ended and are recorded. When ctx ends first, what still runs is cut off
 // from its upstream and recorded as it stands; the error is then ctx's.
 func (g *Gateway) Drain(ctx context.Context) error {
-	g.mu.Lock()
-	first := !g.draining
-	g.draining = true
-	if first && g.running == 0 {
-		close(g.idle)
-	}
-	g.mu.Unlock()
-	g.open.closeAll()
+	g.calls.drain()
+	g.calls.each((*call).closeUpgraded)
 	select {
-	case <-g.idle:
-		g.cut()
+	case <-g.calls.idle:
 		for _, u := range g.routing.Load().upstreams {
 			u.transport.CloseIdleConnections()
 		}
 		return nil
 	case <-ctx.Done():
 	}
-	g.cut()
+	g.calls.each(func(c *call) { c.cancel() })
 	settled := time.NewTimer(settleTime)
 	defer settled.Stop()
 	select {
-	case <-g.idle:
+	case <-g.calls.idle:
 	case <-settled.C:
 	}
 	return fmt.Errorf("calls were cut off: %w", ctx.Err())

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -37,7 +36,10 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		})
 		return
 	}
-	if !g.enter() {
+	c := &call{g: g, route: rt, client: r.Context(), method: r.Method, start: g.Elapsed(), preflight: preflight != nil}
+	c.prepare(w, r)
+	if !g.calls.enter(c) {
+		c.cancel()
 		w.Header().Set("Connection", "close")
 		g.refuse(w, rt.Pattern, &admission.Refusal{
 			Status: http.StatusServiceUnavailable, Code: "shutting_down", Title: "Shutting down", RetryAfter: time.Second,
@@ -45,13 +47,6 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		})
 		return
 	}
-	defer g.leave()
-
-	c := &call{g: g, route: rt, client: r.Context(), method: r.Method, start: g.Elapsed(), preflight: preflight != nil}
-	c.Context, c.cancel = context.WithCancel(g.base)
-	c.w.ResponseWriter, c.w.patience, c.w.http2 = w, g.Patience, r.ProtoMajor > 1
-	c.upload.ReadCloser, c.upload.length, c.upload.left, c.upload.trailer = r.Body, r.ContentLength, g.MaxBody, r.Trailer
-	c.upload.w, c.upload.patience, c.upload.duplex = w, g.Patience, r.ProtoMajor > 1
 	defer func() {
 		c.end()
 		if c.w.replaced {
@@ -66,8 +61,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.stats.inFlight.Add(1)
 		defer g.stats.inFlight.Add(-1)
 	}
-	c.watch()
-	if r.Header["Upgrade"] == nil {
+	if c.early != nil {
 		c.forward(r)
 	} else {
 		out := r.WithContext(c)

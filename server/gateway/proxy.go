@@ -178,10 +178,8 @@ func (g *Gateway) answered(res *http.Response) error {
 		return errUnrecorded
 	}
 	if res.StatusCode == http.StatusSwitchingProtocols {
-		c.stopWatch()
-		c.upgraded = true
 		g.stats.upgraded.Add(1)
-		g.open.add(c)
+		g.calls.upgrade(c)
 	}
 	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"path"
+	"strings"
 	"time"
 )
 
@@ -43,7 +45,32 @@ type Upstream struct {
 // Routing is a set of routes and upstreams, checked and ready to serve.
 type Routing struct {
 	mux       *http.ServeMux
+	literal   map[literal]*route // nil: the mux finds all
 	upstreams map[string]*upstream
+}
+
+// literal is a pattern of one method and one path, which stands for itself. The
+// mux finds it too, and prefers it to all others for this method and path, but
+// takes as long as all the rest of admission.
+type literal struct{ method, path string }
+
+// literals is the routes with such patterns. Where a pattern names a host there
+// are none: it may be preferred to them.
+func literals(routes []Route, made []*route) map[literal]*route {
+	found := make(map[literal]*route)
+	for i, r := range routes {
+		method, rest, ok := strings.Cut(r.Pattern, " ")
+		if !ok {
+			method, rest = "", r.Pattern
+		}
+		switch at := strings.TrimLeft(rest, " \t"); {
+		case !strings.HasPrefix(at, "/"):
+			return nil
+		case method != "" && !strings.ContainsAny(at, "{%") && !strings.HasSuffix(at, "/") && path.Clean(at) == at:
+			found[literal{method, at}] = made[i]
+		}
+	}
+	return found
 }
 
 // route is a Route made ready. It is the handler that the mux finds.
@@ -82,7 +109,8 @@ func NewRouting(routes []Route, upstreams []Upstream) (*Routing, error) {
 		}
 		r.upstreams[u.Name] = &upstream{Upstream: u, transport: newTransport(u)}
 	}
-	for _, from := range routes {
+	made := make([]*route, len(routes))
+	for i, from := range routes {
 		rt := &route{Route: from, upstream: r.upstreams[from.Upstream]}
 		if rt.upstream == nil {
 			return nil, fmt.Errorf("route %q: there is no upstream %q", rt.Pattern, rt.Route.Upstream)
@@ -97,7 +125,9 @@ func NewRouting(routes []Route, upstreams []Upstream) (*Routing, error) {
 		if err := r.handle(rt); err != nil {
 			return nil, fmt.Errorf("route %q: %w", rt.Pattern, err)
 		}
+		made[i] = rt
 	}
+	r.literal = literals(routes, made)
 	return r, nil
 }
 
@@ -115,6 +145,11 @@ func (r *Routing) handle(rt *route) (err error) {
 // match finds the route of a call. Where there is none, elsewhere may answer it:
 // a redirect to the path as the mux has it.
 func (r *Routing) match(call *http.Request) (rt *route, elsewhere http.Handler) {
+	if call.URL.RawPath == "" {
+		if rt := r.literal[literal{call.Method, call.URL.Path}]; rt != nil {
+			return rt, nil
+		}
+	}
 	h, pattern := r.mux.Handler(call)
 	if rt, ok := h.(*route); ok {
 		return rt, nil
