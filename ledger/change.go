@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -196,22 +197,52 @@ func (l *Ledger) ChangeKey(now time.Time, by string, id KeyID, change func(*Key)
 func (l *Ledger) PublishVersion(now time.Time, kind VersionKind, name string, terms []byte, effective time.Time) (*Version, error) {
 	l.changing.Lock()
 	defer l.changing.Unlock()
-	if !json.Valid(terms) || name == "" {
-		return nil, fmt.Errorf("publish %s %q: its terms are not JSON", kind, name)
-	}
 	l.state.mu.RLock()
-	id := VersionID(len(l.state.versions))
 	known := l.state.byName[versionName{kind, name}]
 	l.state.mu.RUnlock()
 	if len(known) > 0 && bytes.Equal(known[len(known)-1].Terms, terms) {
 		return known[len(known)-1], nil
 	}
-	now = l.notBefore(now)
-	v := Version{ID: id, Kind: kind, Name: name, Terms: terms, Made: now, Effective: effective.UTC()}
-	if err := l.record(now, nil, versionMade{v}); err != nil {
+	v, err := l.publish(now, Version{Kind: kind, Name: name, Terms: terms, Effective: effective})
+	if err != nil {
 		return nil, fmt.Errorf("publish %s %q: %w", kind, name, err)
 	}
-	return l.VersionByID(id), nil
+	return v, nil
+}
+
+// Agree logs terms of a plan that were agreed with one user, in force from an
+// instant on that is not before now; null ends them. ErrNotFound when there is
+// no such user.
+func (l *Ledger) Agree(now time.Time, by string, user UserID, plan string, terms []byte, effective time.Time) (*Version, error) {
+	l.changing.Lock()
+	defer l.changing.Unlock()
+	if l.Account(user) == nil {
+		return nil, fmt.Errorf("agree on terms with user %d: %w", user, ErrNotFound)
+	}
+	if now = l.notBefore(now); effective.Before(now) {
+		effective = now
+	}
+	v, err := l.publish(now, Version{Kind: PlanVersion, Name: plan, User: user, By: by, Terms: terms, Effective: effective})
+	if err != nil {
+		return nil, fmt.Errorf("agree on terms with user %d: %w", user, err)
+	}
+	return v, nil
+}
+
+// publish logs a version, to which it gives a number and its time. It is called
+// under changing.
+func (l *Ledger) publish(now time.Time, v Version) (*Version, error) {
+	if !json.Valid(v.Terms) || v.Name == "" {
+		return nil, errors.New("the terms are not JSON, or are of nothing")
+	}
+	l.state.mu.RLock()
+	v.ID = VersionID(len(l.state.versions))
+	l.state.mu.RUnlock()
+	v.Made, v.Effective = l.notBefore(now), v.Effective.UTC()
+	if err := l.record(v.Made, nil, versionMade{v}); err != nil {
+		return nil, err
+	}
+	return l.VersionByID(v.ID), nil
 }
 
 // Correct replaces what a usage record measured. ErrNotFound when there is no
@@ -300,7 +331,7 @@ func (l *Ledger) KeyByID(id KeyID) *Key {
 	return l.state.keys[id]
 }
 
-// VersionAt is the version of a plan or route that holds at an instant for a
+// VersionAt is the version of a plan or route, everyone's, that holds at an instant for a
 // user who came to it at joined: the newest of those made by then that were
 // there when the user came, or have become effective since. Nil when there is
 // none.
@@ -326,13 +357,22 @@ func (l *Ledger) VersionByID(id VersionID) *Version {
 	return l.state.versions[id]
 }
 
-// Versions lists all versions of a kind in the order they were made.
+// OwnVersions lists the terms that were agreed with a user, in the order they
+// were made. The list is shared: read only.
+func (l *Ledger) OwnVersions(user UserID) []*Version {
+	l.state.mu.RLock()
+	defer l.state.mu.RUnlock()
+	return l.state.own[user]
+}
+
+// Versions lists all versions of a kind in the order they were made, save those
+// of single users.
 func (l *Ledger) Versions(kind VersionKind) []*Version {
 	l.state.mu.RLock()
 	defer l.state.mu.RUnlock()
 	var list []*Version
 	for _, v := range l.state.versions[1:] {
-		if v.Kind == kind {
+		if v.Kind == kind && v.User == 0 {
 			list = append(list, v)
 		}
 	}

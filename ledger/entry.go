@@ -242,10 +242,16 @@ const (
 
 // Version is the terms of a plan or the prices of a route as they were from
 // some instant on. The ledger keeps Terms without reading them; pricing does.
+//
+// A version with a User is what was agreed with one user: it takes the place of
+// the plan's for as long as that user is on the plan. Where its terms are null,
+// those of the plan hold again.
 type Version struct {
 	ID        VersionID       `json:"id"`
 	Kind      VersionKind     `json:"kind"`
-	Name      string          `json:"name"` // plan id or route pattern
+	Name      string          `json:"name"`           // plan id or route pattern
+	User      UserID          `json:"user,omitempty"` // 0: everyone
+	By        string          `json:"by,omitempty"`   // who agreed it, where there is a User
 	Terms     json.RawMessage `json:"terms"`
 	Made      time.Time       `json:"made"`
 	Effective time.Time       `json:"effective"` // for users who were there when it was made

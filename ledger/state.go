@@ -20,9 +20,10 @@ type state struct {
 	accounts  []*Account // by UserID; 0 is everyone together
 	keys      []*Key     // by KeyID
 	byHash    map[[32]byte]*Key
-	byEmail   map[string]UserID // lower case
-	versions  []*Version        // by VersionID
-	byName    map[versionName][]*Version
+	byEmail   map[string]UserID          // lower case
+	versions  []*Version                 // by VersionID
+	byName    map[versionName][]*Version // everyone's
+	own       map[UserID][]*Version      // one user's
 	periods   map[Month]Period
 	zones     []zone              // by Month, the first from the beginning
 	clock     time.Time           // of the test clock
@@ -110,6 +111,7 @@ func newState() *state {
 		byEmail:    map[string]UserID{},
 		versions:   []*Version{nil},
 		byName:     map[versionName][]*Version{},
+		own:        map[UserID][]*Version{},
 		periods:    map[Month]Period{},
 		corrected:  map[uint64]struct{}{},
 		invoices:   []UserID{0},
@@ -325,7 +327,14 @@ func (s *state) addVersion(v Version) error {
 	if int(v.ID) < len(s.versions) {
 		return nil // replayed
 	}
+	if v.User != 0 && (v.Kind != PlanVersion || v.User > maxID) {
+		return fmt.Errorf("%w: version %d is of user %d", errMalformed, v.ID, v.User)
+	}
 	s.versions = append(s.versions, &v)
+	if v.User != 0 {
+		s.own[v.User] = append(s.own[v.User], &v)
+		return nil
+	}
 	name := versionName{v.Kind, v.Name}
 	s.byName[name] = append(s.byName[name], &v)
 	return nil

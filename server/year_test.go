@@ -69,7 +69,7 @@ type year struct {
 	counter uint32
 	quiet   bool // nothing fails any more
 
-	kills, faults, late, missed int
+	kills, faults, late, missed, agreed int
 }
 
 // customer is a user as a person.
@@ -193,6 +193,7 @@ func (y *year) open() {
 
 func (y *year) setPlan(user ledger.UserID, plan string) error {
 	return api.SetPlan(api.Options{
+		Book:   pricing.NewBook(),
 		Ledger: y.ledger, Now: func() time.Time { return y.now }, Log: slog.New(slog.DiscardHandler),
 		Settings: func() api.Settings { return api.Settings{Plans: y.plans} },
 	}, user, plan)
@@ -298,9 +299,35 @@ func (y *year) spend(c *customer) {
 			if err := y.setPlan(u.ID, y.plans[y.r.IntN(len(y.plans))].ID); err != nil {
 				y.t.Fatal(err)
 			}
+		case 13, 14, 15, 16:
+			y.agree(u)
 		}
 	}
 	y.pay(c, u)
+}
+
+// agree makes terms of the user's own, or ends them, now or later.
+func (y *year) agree(u *ledger.User) {
+	plan := u.PlanAt(y.now)
+	_, terms, err := pricing.NewBook().Terms(y.ledger, u, plan.Plan, plan.From, y.now)
+	if err != nil {
+		y.t.Fatal(err)
+	}
+	text := []byte("null")
+	if y.r.IntN(4) > 0 {
+		own := *terms
+		own.Fee = ledger.Amount(y.r.IntN(90)) * ledger.Unit
+		own.Quota = map[string]int64{"documents": int64(y.r.IntN(500))}
+		own.Overage = map[string]ledger.Amount{"documents": ledger.Amount(y.r.IntN(9)) * ledger.Unit / 1000}
+		own.Prices, own.ByCost, own.OnExceed = nil, false, pricing.Bill
+		if text, err = own.Terms(); err != nil {
+			y.t.Fatal(err)
+		}
+	}
+	if _, err := y.ledger.Agree(y.now, "test", u.ID, plan.Plan, text, y.now.Add(time.Duration(y.r.IntN(2_000))*time.Hour)); err != nil {
+		y.t.Fatal(err)
+	}
+	y.agreed++
 }
 
 // use records what a customer used since yesterday, some of it late.
@@ -315,6 +342,10 @@ func (y *year) use(c *customer, u *ledger.User) {
 			continue
 		}
 		plan := u.PlanAt(at)
+		version, _, err := pricing.NewBook().Terms(y.ledger, u, plan.Plan, plan.From, at)
+		if err != nil {
+			y.t.Fatal(err)
+		}
 		y.counter++
 		documents := int64(y.r.IntN(40))
 		if c.lazy {
@@ -322,7 +353,7 @@ func (y *year) use(c *customer, u *ledger.User) {
 		}
 		record := ledger.Usage{
 			Time: at, Counter: y.counter, User: u.ID, Route: y.route, Method: "POST", Status: 200, Billed: true,
-			Plan:       y.ledger.VersionAt(ledger.PlanVersion, plan.Plan, plan.From, at).ID,
+			Plan:       version.ID,
 			Quantities: ledger.Quantities{Documents: documents, Tokens: 3 * documents}, Cost: ledger.Amount(documents) * ledger.Unit / 100,
 		}
 		if err := y.ledger.AppendOne(y.now, &record, nil).Wait(y.t.Context()); err != nil {
@@ -505,9 +536,9 @@ func (y *year) check() {
 	if r, err := y.ledger.Verify(t.Context(), ledger.Checks{Cost: book.Cost}, nil); err != nil || len(r.Problems) > 0 {
 		t.Errorf("verify: %v %q", err, r.Problems)
 	}
-	t.Logf("%d users, invoices %v, %d numbered, %d adjustments, %d carried, %d kills, %d faults, %d late records, %d lost webhooks, books %v",
-		len(y.people), states, len(numbers), adjusted, carried, y.kills, y.faults, y.late, y.missed, y.ledger.Books())
-	for what, n := range map[string]int{"adjustment": adjusted, "carried amount": carried, "kill": y.kills, "fault": y.faults, "late record": y.late, "lost webhook": y.missed, "paid invoice": states[ledger.Paid], "uncollectible invoice": states[ledger.Uncollectible]} {
+	t.Logf("%d users, invoices %v, %d numbered, %d adjustments, %d carried, %d kills, %d faults, %d late records, %d lost webhooks, %d agreements, books %v",
+		len(y.people), states, len(numbers), adjusted, carried, y.kills, y.faults, y.late, y.missed, y.agreed, y.ledger.Books())
+	for what, n := range map[string]int{"adjustment": adjusted, "carried amount": carried, "kill": y.kills, "fault": y.faults, "late record": y.late, "lost webhook": y.missed, "agreement": y.agreed, "paid invoice": states[ledger.Paid], "uncollectible invoice": states[ledger.Uncollectible]} {
 		if n == 0 && !raced {
 			t.Errorf("the year had no %s", what)
 		}

@@ -27,11 +27,7 @@ func (g *Gate) Offer(u *ledger.User, meter string, now time.Time) (Offer, bool) 
 	}
 	period := g.ledger.PeriodAt(now)
 	assigned := u.PlanAt(now)
-	current := g.ledger.VersionAt(ledger.PlanVersion, assigned.Plan, assigned.From, now)
-	if current == nil {
-		return Offer{}, false
-	}
-	from, err := g.book.Plan(current)
+	current, from, err := g.book.Terms(g.ledger, u, assigned.Plan, assigned.From, now)
 	if err != nil {
 		return Offer{}, false
 	}

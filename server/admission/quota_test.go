@@ -44,6 +44,38 @@ func TestQuotaThatBlocks(t *testing.T) {
 	b.nothingHeld()
 }
 
+// TestQuotaOfOneUser: what is agreed with a user holds from its next call on, and
+// for no other.
+func TestQuotaOfOneUser(t *testing.T) {
+	b := newBench(t, "2025-01-15T12:00:00Z", free(map[string]int64{"calls": 3}))
+	u, secret := b.user("free")
+	_, other := b.user("free")
+	c := b.caller(secret)
+	b.calls(c, 3)
+	b.refused(c, 1, admission.QuotaExceeded)
+	b.advance(time.Hour)
+	agreed := free(map[string]int64{"calls": 5})
+	terms, err := agreed.Terms()
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := b.ledger.Agree(b.now(), "test", u.ID, "free", terms, b.now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := b.admit(c, 1) // 3 for 349 hours and 5 for 395, of 744
+	if h.PlanVersion.ID != v.ID || h.Limits[0].Limit != 4 {
+		t.Errorf("admitted on version %d with %+v, want version %d and 4 calls", h.PlanVersion.ID, h.Limits, v.ID)
+	}
+	b.settle(h, 1, true)
+	b.refused(c, 1, admission.QuotaExceeded)
+	b.calls(b.caller(other), 3)
+	if r := b.refused(b.caller(other), 1, admission.QuotaExceeded); *r.Limit != 3 {
+		t.Errorf("another user has %d", *r.Limit)
+	}
+	b.nothingHeld()
+}
+
 func TestQuotaPerMeter(t *testing.T) {
 	b := newBench(t, "2025-01-15T12:00:00Z", free(map[string]int64{"documents": 10, "pages": 5, "tokens": 100, "calls": 1000}))
 	_, secret := b.user("free")

@@ -137,8 +137,8 @@ func quotaMeters(p *pricing.Plan) []string {
 // was made; usage on later ones belongs to later terms.
 type versions struct {
 	*ledger.Ledger
-	plans []*ledger.Version
-	next  ledger.VersionID // of the next version of a plan or route, not made yet
+	plans []*ledger.Version // everyone's
+	byID  []*ledger.Version // all, of single users and of routes too
 }
 
 // versions is made anew only when there are new ones: each user's terms keep it.
@@ -147,12 +147,12 @@ func (g *Gate) versions() *versions {
 	if known != nil && known.newest() {
 		return known
 	}
-	v := &versions{Ledger: g.ledger, next: 1}
+	v := &versions{Ledger: g.ledger, byID: []*ledger.Version{nil}}
 	if known != nil {
-		v.next = known.next
+		v.byID = slices.Clip(known.byID)
 	}
-	for !v.newest() {
-		v.next++
+	for next := v.next(); next != nil; next = v.next() {
+		v.byID = append(v.byID, next)
 	}
 	// A version that is made now is in the list already, and in the next one again.
 	v.plans = g.ledger.Versions(ledger.PlanVersion)
@@ -161,7 +161,11 @@ func (g *Gate) versions() *versions {
 }
 
 // newest tells whether the ledger has no version that was made after v.
-func (v *versions) newest() bool { return v.Ledger.VersionByID(v.next) == nil }
+func (v *versions) newest() bool { return v.next() == nil }
+
+func (v *versions) next() *ledger.Version {
+	return v.Ledger.VersionByID(ledger.VersionID(len(v.byID)))
+}
 
 // Versions is the plan versions; nothing here asks for those of routes.
 func (v *versions) Versions(kind ledger.VersionKind) []*ledger.Version {
@@ -171,12 +175,10 @@ func (v *versions) Versions(kind ledger.VersionKind) []*ledger.Version {
 	return v.plans
 }
 
-// VersionByID finds a plan version.
+// VersionByID finds a version.
 func (v *versions) VersionByID(id ledger.VersionID) *ledger.Version {
-	for _, p := range v.plans {
-		if p.ID == id {
-			return p
-		}
+	if int(id) >= len(v.byID) {
+		return nil
 	}
-	return nil
+	return v.byID[id]
 }

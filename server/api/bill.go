@@ -336,6 +336,7 @@ func (s *service) previewPlan(u *ledger.User, now time.Time, ask ChangePlan) (Pl
 		return PlanPreview{}, err
 	}
 	now = now.UTC().Truncate(time.Millisecond)
+	to = s.planOf(u, to, now)
 	from, err := s.planFrom(u, &to, now, ask.Now)
 	if err != nil {
 		return PlanPreview{}, err

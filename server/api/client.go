@@ -117,6 +117,16 @@ func (c *Client) Erase(ctx context.Context, user string) (User, error) {
 	return call[User](ctx, c, "POST", userPath(user, "/erase"), nil)
 }
 
+// Terms is what holds for a user.
+func (c *Client) Terms(ctx context.Context, user string) (UserTerms, error) {
+	return call[UserTerms](ctx, c, "GET", userPath(user, "/terms"), nil)
+}
+
+// Agree sets terms for one user.
+func (c *Client) Agree(ctx context.Context, user string, ask AgreeTerms) (UserTerms, error) {
+	return call[UserTerms](ctx, c, "PUT", userPath(user, "/terms"), ask)
+}
+
 // Limit sets the operator's spend limit; nil removes it.
 func (c *Client) Limit(ctx context.Context, user string, amount *ledger.Amount) (User, error) {
 	return call[User](ctx, c, "PUT", userPath(user, "/limit"), LimitUser{amount})

@@ -199,6 +199,73 @@ func TestOperatorPlans(t *testing.T) {
 	wantCode(t, err, 400, "unknown_plan")
 }
 
+func TestTermsOfOneUser(t *testing.T) {
+	h := newHouse(t)
+	c, ctx := operate(t, h), t.Context()
+	_, callKey, _ := h.user("a@example.com", "enterprise")
+	h.user("b@example.com", "enterprise")
+	amount := func(units int64) *ledger.Amount { a := ledger.Amount(units) * ledger.Unit; return &a }
+	whole := func(n int64) *int64 { return &n }
+
+	got := must[api.UserTerms](t)(c.Terms(ctx, "1"))
+	if got.InForce.Agreed || !got.InForce.ByCost || len(got.InForce.Quota) != 0 || len(got.Next) != 0 {
+		t.Errorf("before: got %+v", got)
+	}
+
+	h.at(h.time().Add(time.Minute))
+	must[api.UserTerms](t)(c.Agree(ctx, "1", api.AgreeTerms{Fee: amount(400)}))
+	got = must[api.UserTerms](t)(c.Agree(ctx, "1", api.AgreeTerms{Quota: map[string]*int64{"calls": whole(1000)}, Overage: map[string]*ledger.Amount{"calls": amount(2)}}))
+	now := got.InForce
+	if !now.Agreed || now.ByCost || now.FeeCents != 40000 || now.Quota["calls"] != 1000 || now.Overage["calls"] != 2*ledger.Unit || now.OnExceed != "bill" {
+		t.Errorf("agreed: got %+v", now)
+	}
+	usage := get[api.Usage](h, "/v1/billing/usage", callKey)
+	if usage.Quota.Total == nil || *usage.Quota.Total == 0 || usage.Charges.BaseFeeCents == 0 {
+		t.Errorf("the customer sees %+v, %+v", usage.Quota, usage.Charges)
+	}
+	if other := must[api.UserTerms](t)(c.Terms(ctx, "2")); other.InForce.Agreed {
+		t.Errorf("another user has %+v", other)
+	}
+
+	march, april := time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC), time.Date(2025, 4, 1, 0, 0, 0, 0, time.UTC)
+	must[api.UserTerms](t)(c.Agree(ctx, "1", api.AgreeTerms{Fee: amount(500), From: &april}))
+	got = must[api.UserTerms](t)(c.Agree(ctx, "1", api.AgreeTerms{Quota: map[string]*int64{"calls": nil}, From: &march}))
+	if len(got.Next) != 1 || !got.Next[0].From.Equal(march) || len(got.Next[0].Quota) != 0 || got.Next[0].FeeCents != 40000 {
+		t.Errorf("what was agreed last and begins earlier replaces what was agreed before: got %+v", got.Next)
+	}
+	got = must[api.UserTerms](t)(c.Agree(ctx, "1", api.AgreeTerms{Reset: true}))
+	if got.InForce.Agreed || !got.InForce.ByCost || len(got.Next) != 0 {
+		t.Errorf("reset: got %+v", got)
+	}
+
+	got = must[api.UserTerms](t)(c.Agree(ctx, "1", api.AgreeTerms{Overage: map[string]*ledger.Amount{"tokens": amount(3)}}))
+	if prices := got.InForce.Prices; len(prices) != 1 || prices[0].Meter != "tokens" || prices[0].Unit != 3*ledger.Unit || got.InForce.ByCost {
+		t.Errorf("a price of every unit: got %+v", got.InForce)
+	}
+
+	for name, ask := range map[string]api.AgreeTerms{
+		"nothing":            {},
+		"both":               {Reset: true, Fee: amount(1)},
+		"the past":           {Fee: amount(1), From: &time.Time{}},
+		"a negative fee":     {Fee: amount(-1)},
+		"a negative quota":   {Quota: map[string]*int64{"calls": whole(-1)}},
+		"a quota alone":      {Quota: map[string]*int64{"calls": whole(1)}},
+		"no meter":           {Quota: map[string]*int64{"Calls!": whole(1)}},
+		"an impossible unit": {Overage: map[string]*ledger.Amount{"calls": amount(-3)}},
+	} {
+		if _, err := c.Agree(ctx, "1", ask); err == nil {
+			t.Errorf("%s was taken", name)
+		} else {
+			wantCode(t, err, 400, "invalid_field")
+		}
+	}
+	_, err := c.Agree(ctx, "9", api.AgreeTerms{Reset: true})
+	wantCode(t, err, 404, "user_not_found")
+	must[api.User](t)(c.CloseUser(ctx, "2"))
+	_, err = c.Agree(ctx, "2", api.AgreeTerms{Reset: true})
+	wantCode(t, err, 403, "account_closed")
+}
+
 func TestOperatorKeys(t *testing.T) {
 	h := newHouse(t)
 	c, ctx := operate(t, h), t.Context()

@@ -31,6 +31,7 @@ func (s *service) subscribe(r *request, ask Subscribe) (any, error) {
 	if err := staysClosed(u); err != nil {
 		return nil, err
 	}
+	to = s.planOf(u, to, r.now)
 	if s.Billing != nil && s.Billing.Collects() && u.PaymentMethod == "" && needsPayment(&to) && u.PlanAt(r.now).Plan != to.ID {
 		url, err := s.Billing.Checkout(r.Context(), u.ID, to.ID)
 		if err != nil {

@@ -75,6 +75,36 @@ type PlanChanged struct {
 	Quota            map[string]int64 `json:"quota" doc:"a full month's quota by meter"`
 }
 
+// UserTerms is what holds for a user now, and what was agreed for later, by time.
+type UserTerms struct {
+	User    ledger.UserID `json:"user"`
+	InForce Terms         `json:"in_force"`
+	Next    []Terms       `json:"next"`
+}
+
+// Terms is what a plan says for a user from an instant on.
+type Terms struct {
+	Plan     string                   `json:"plan"`
+	Agreed   bool                     `json:"agreed" doc:"with this user; false: those of the plan"`
+	From     time.Time                `json:"from"`
+	FeeCents int64                    `json:"fee_cents" doc:"a full month's"`
+	Quota    map[string]int64         `json:"quota" doc:"a full month's by meter; a meter not named is unlimited"`
+	Overage  map[string]ledger.Amount `json:"overage" doc:"price of one unit beyond the quota, by meter"`
+	Prices   []PublicPrice            `json:"prices" doc:"of every unit, where one price beyond a quota is not what is agreed"`
+	ByCost   bool                     `json:"by_cost" doc:"the charge is the cost of the calls"`
+	OnExceed string                   `json:"on_exceed"`
+}
+
+// AgreeTerms asks for terms of one user, in place of those in force at From. What
+// is not named stays.
+type AgreeTerms struct {
+	Fee     *ledger.Amount            `json:"fee,omitempty"`     // a month
+	Quota   map[string]*int64         `json:"quota,omitempty"`   // by meter; null: unlimited
+	Overage map[string]*ledger.Amount `json:"overage,omitempty"` // of one unit, by meter; null: none
+	Reset   bool                      `json:"reset,omitempty"`   // the plan's own terms again
+	From    *time.Time                `json:"from,omitempty"`    // not in the past; nil: now
+}
+
 // LimitUser asks for the operator's spend limit of a user; null removes it.
 type LimitUser struct {
 	Amount *ledger.Amount `json:"amount"`

@@ -215,7 +215,7 @@ func (s *service) pricing() Pricing {
 
 func (s *service) publicPlan(p *pricing.Plan) PublicPlan {
 	view := PublicPlan{
-		ID: p.ID, Name: p.Name, Custom: p.Custom, Quota: p.Quota, Overage: p.Overage, Prices: []PublicPrice{}, ByCost: p.ByCost,
+		ID: p.ID, Name: p.Name, Custom: p.Custom, Quota: p.Quota, Overage: p.Overage, Prices: publicPrices(p), ByCost: p.ByCost,
 		OnExceed: p.OnExceed, Billing: p.Billing, RateLimits: RateLimits{p.PerMinute, p.PerDay},
 	}
 	if !p.Custom {
@@ -229,14 +229,19 @@ func (s *service) publicPlan(p *pricing.Plan) PublicPlan {
 	if view.Overage == nil {
 		view.Overage = map[string]ledger.Amount{}
 	}
+	return view
+}
+
+func publicPrices(p *pricing.Plan) []PublicPrice {
+	list := []PublicPrice{}
 	for _, price := range p.Prices {
 		shown := PublicPrice{Meter: price.Meter, Model: price.Model, Unit: price.Unit, Size: price.Size, Included: price.Included, Minimum: price.Minimum}
 		for _, tier := range price.Tiers {
 			shown.Tiers = append(shown.Tiers, PublicTier{optionalCount(tier.UpTo), tier.Unit, tier.Flat})
 		}
-		view.Prices = append(view.Prices, shown)
+		list = append(list, shown)
 	}
-	return view
+	return list
 }
 
 func optionalCount(n int64) *int64 {

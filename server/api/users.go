@@ -127,6 +127,7 @@ func (s *service) changePlan(u *ledger.User, now time.Time, by string, ask Chang
 		return PlanChanged{}, err
 	}
 	now = now.UTC().Truncate(time.Millisecond)
+	to = s.planOf(u, to, now)
 	var from time.Time
 	_, err := s.Ledger.ChangeUser(now, by, u.ID, func(u *ledger.User) error {
 		var err error
@@ -167,13 +168,9 @@ func (s *service) planFrom(u *ledger.User, to *pricing.Plan, now time.Time, atOn
 	if atOnce || current.Plan == to.ID {
 		return now, nil
 	}
-	version := s.Ledger.VersionAt(ledger.PlanVersion, current.Plan, current.From, now)
-	if version == nil {
-		return time.Time{}, fmt.Errorf("the plan %q of user %d has no version", current.Plan, u.ID)
-	}
-	terms, err := pricing.ParsePlan(version)
+	_, terms, err := s.Book.Terms(s.Ledger, u, current.Plan, current.From, now)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("reading the terms of plan %q: %w", current.Plan, err)
+		return time.Time{}, fmt.Errorf("reading the terms of user %d: %w", u.ID, err)
 	}
 	if pricing.Upgrade(terms, to) {
 		return now, nil

@@ -84,7 +84,10 @@ func (w *world) user(plan string) ledger.UserID {
 func (w *world) use(user ledger.UserID, at time.Time, calls int) {
 	w.t.Helper()
 	plan := w.ledger.Account(user).User().PlanAt(at)
-	version := w.ledger.VersionAt(ledger.PlanVersion, plan.Plan, plan.From, at)
+	version, _, err := pricing.NewBook().Terms(w.ledger, w.ledger.Account(user).User(), plan.Plan, plan.From, at)
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	for calls > 0 {
 		n := min(calls, 4096)
 		calls -= n
@@ -172,6 +175,25 @@ func TestContract(t *testing.T) {
 			w.use(u, noon, 24_693) // ten more than are included
 			return u
 		}, []string{"fee 1 x 49.000000000 = 2368", "overage 10 x 0.010000000 = 10", "issued 2378"}},
+		{"terms agreed on the 16th at noon", func(w *world) ledger.UserID {
+			u := w.user("enterprise")
+			noon := june.AddDate(0, 0, 15).Add(12 * time.Hour)
+			w.now = june
+			w.use(u, w.now, 7)
+			w.now = noon
+			terms, err := (&pricing.Plan{
+				ID: "enterprise", Fee: 400 * ledger.Unit, Quota: map[string]int64{"calls": 100}, Overage: map[string]ledger.Amount{"calls": 5 * ledger.Unit},
+				OnExceed: pricing.Bill, Billing: pricing.Monthly,
+			}).Terms()
+			if err == nil {
+				_, err = w.ledger.Agree(noon, "test", u, "enterprise", terms, noon)
+			}
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			w.use(u, noon, 50) // two more than are included: 100 × 14.5 / 30
+			return u
+		}, []string{"usage 1 x 0.070000000 = 7", "fee 1 x 400.000000000 = 19333", "overage 2 x 5.000000000 = 1000", "issued 20340"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t, nil)

@@ -17,7 +17,7 @@ import (
 
 func (a *app) userCommand() *cobra.Command {
 	return group("user", "Add, show and change customers",
-		a.userAdd(), a.userList(), a.userShow(), a.userPlan(), a.userLimit(),
+		a.userAdd(), a.userList(), a.userShow(), a.userPlan(), a.userTerms(), a.userLimit(),
 		a.userChange("suspend", "Refuse a user's calls until resumed",
 			"Refuses the user's calls from now on; running ones finish.", "is suspended", (*api.Client).Suspend),
 		a.userChange("resume", "Lift a suspension",

@@ -1,6 +1,7 @@
 package pricing
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -10,6 +11,7 @@ import (
 
 // Versions finds terms; [ledger.Ledger] does.
 type Versions interface {
+	OwnVersions(user ledger.UserID) []*ledger.Version
 	VersionAt(kind ledger.VersionKind, name string, joined, at time.Time) *ledger.Version
 	VersionByID(id ledger.VersionID) *ledger.Version
 	Versions(kind ledger.VersionKind) []*ledger.Version
@@ -49,8 +51,52 @@ func (b *Book) Schedule(v Versions, u *ledger.User, period ledger.Period, basis 
 	return s, nil
 }
 
+// Terms is the version of a plan that holds for a user at t, as [Book.Schedule]
+// has it, and what it says: for a plan that the user is on since from, or could
+// come to at from.
+func (b *Book) Terms(v Versions, u *ledger.User, plan string, from, t time.Time) (*ledger.Version, *Plan, error) {
+	version, err := inForce(v, u.ID, ledger.Assignment{Plan: plan, From: from}, t)
+	if err != nil {
+		return nil, nil, err
+	}
+	terms, err := b.Plan(version)
+	return version, terms, err
+}
+
+// inForce is the version that holds at t for a user by an assignment: what was
+// agreed with the user last, else the plan's.
+func inForce(v Versions, user ledger.UserID, a ledger.Assignment, t time.Time) (*ledger.Version, error) {
+	if own := agreed(v, user, a.Plan, t); own != nil {
+		return own, nil
+	}
+	version := v.VersionAt(ledger.PlanVersion, a.Plan, a.From, t)
+	if version == nil {
+		return nil, fmt.Errorf("plan %q at %v: %w", a.Plan, t, ledger.ErrNotFound)
+	}
+	return version, nil
+}
+
+// agreed is what was agreed with a user on a plan and is in force at t; nil where
+// that is nothing, or nothing any more.
+func agreed(v Versions, user ledger.UserID, plan string, t time.Time) *ledger.Version {
+	var own *ledger.Version
+	for _, next := range v.OwnVersions(user) {
+		if next.Name == plan && !next.Effective.After(t) {
+			own = next
+		}
+	}
+	if own == nil || isNull(own.Terms) {
+		return nil
+	}
+	return own
+}
+
+// isNull tells of terms that only end those before them.
+func isNull(terms json.RawMessage) bool { return string(terms) == "null" }
+
 // segments cuts the period where the user changes plan, and where a new version
-// of the plan takes effect; a closed user has none after closing.
+// of the plan, or what was agreed with the user, takes effect; a closed user has
+// none after closing.
 func (b *Book) segments(v Versions, u *ledger.User, period ledger.Period) ([]Segment, error) {
 	end := period.End
 	if u.Status == ledger.Closed && !u.ClosedAt.IsZero() && u.ClosedAt.Before(end) {
@@ -68,10 +114,10 @@ func (b *Book) segments(v Versions, u *ledger.User, period ledger.Period) ([]Seg
 		if !from.Before(to) {
 			continue
 		}
-		for _, at := range changes(v, a.Plan, from, to) {
-			version := v.VersionAt(ledger.PlanVersion, a.Plan, a.From, at)
-			if version == nil {
-				return nil, fmt.Errorf("plan %q at %v: %w", a.Plan, at, ledger.ErrNotFound)
+		for _, at := range changes(v, u.ID, a.Plan, from, to) {
+			version, err := inForce(v, u.ID, a, at)
+			if err != nil {
+				return nil, err
 			}
 			if last := len(list) - 1; last >= 0 {
 				if list[last].Version == version.ID {
@@ -92,15 +138,17 @@ func (b *Book) segments(v Versions, u *ledger.User, period ledger.Period) ([]Seg
 
 // changes is from, and the instants before to at which a version of the plan may
 // take effect: when it is effective, and not before it was made.
-func changes(v Versions, plan string, from, to time.Time) []time.Time {
+func changes(v Versions, user ledger.UserID, plan string, from, to time.Time) []time.Time {
 	list := []time.Time{from}
-	for _, version := range v.Versions(ledger.PlanVersion) {
-		at := version.Effective
-		if version.Made.After(at) {
-			at = version.Made
-		}
-		if version.Name == plan && at.After(from) && at.Before(to) {
-			list = append(list, at)
+	for _, versions := range [...][]*ledger.Version{v.Versions(ledger.PlanVersion), v.OwnVersions(user)} {
+		for _, version := range versions {
+			at := version.Effective
+			if version.Made.After(at) {
+				at = version.Made
+			}
+			if version.Name == plan && at.After(from) && at.Before(to) {
+				list = append(list, at)
+			}
 		}
 	}
 	slices.SortFunc(list, time.Time.Compare)

@@ -23,7 +23,7 @@ type published []*ledger.Version
 func (list published) VersionAt(kind ledger.VersionKind, name string, joined, at time.Time) *ledger.Version {
 	var found *ledger.Version
 	for _, v := range list {
-		if v.Kind == kind && v.Name == name && (found == nil || !v.Made.After(joined) || !v.Effective.After(at) && !v.Made.After(at)) {
+		if v.Kind == kind && v.Name == name && v.User == 0 && (found == nil || !v.Made.After(joined) || !v.Effective.After(at) && !v.Made.After(at)) {
 			found = v
 		}
 	}
@@ -39,7 +39,18 @@ func (list published) VersionByID(id ledger.VersionID) *ledger.Version {
 	return nil
 }
 
-func (list published) Versions(ledger.VersionKind) []*ledger.Version { return list }
+func (list published) Versions(ledger.VersionKind) []*ledger.Version { return list.of(0) }
+
+func (list published) OwnVersions(user ledger.UserID) []*ledger.Version { return list.of(user) }
+
+func (list published) of(user ledger.UserID) (found []*ledger.Version) {
+	for _, v := range list {
+		if v.User == user {
+			found = append(found, v)
+		}
+	}
+	return found
+}
 
 var longAgo = time.Date(2024, time.January, 1, 0, 0, 0, 0, time.UTC)
 
@@ -81,6 +92,20 @@ func TestScheduleOfAUser(t *testing.T) {
 	versions = append(versions, planVersion(t, 5, team, longAgo), planVersion(t, 6, team, day(2, 0)))
 	versions[5].Made = day(8, 0) // with an effective date in the past
 
+	agreed := func(id ledger.VersionID, plan *pricing.Plan, from time.Time) {
+		v := planVersion(t, id, plan, from)
+		if v.User = 7; plan.ID == "" {
+			v.Name, v.Terms = "enterprise", []byte("null")
+		}
+		versions = append(versions, v)
+	}
+	agreed(7, shipped(t, "enterprise"), day(5, 0))
+	agreed(8, shipped(t, "enterprise"), day(25, 0)) // replaced by the next
+	agreed(9, shipped(t, "enterprise"), day(11, 0))
+	agreed(10, &pricing.Plan{}, day(27, 0))
+	other := user(longAgo, ledger.Assignment{Plan: "enterprise", From: longAgo})
+	other.ID = 8
+
 	closed := user(longAgo, ledger.Assignment{Plan: "free", From: longAgo})
 	closed.Status, closed.ClosedAt = ledger.Closed, day(9, 6)
 	before := user(longAgo, ledger.Assignment{Plan: "free", From: longAgo})
@@ -94,15 +119,20 @@ func TestScheduleOfAUser(t *testing.T) {
 		{"on one plan", user(longAgo, ledger.Assignment{Plan: "free", From: longAgo}), []stretch{{"01 00:00", "01 00:00", 1}}},
 		{"joined in the month", user(day(3, 4), ledger.Assignment{Plan: "free", From: day(3, 4)}), []stretch{{"03 04:00", "01 00:00", 1}}},
 		{"joins later", user(p.End, ledger.Assignment{Plan: "free", From: p.End}), nil},
-		{"an upgrade", user(longAgo, ledger.Assignment{Plan: "free", From: longAgo}, ledger.Assignment{Plan: "enterprise", From: day(16, 12)}),
-			[]stretch{{"01 00:00", "16 12:00", 1}, {"16 12:00", "01 00:00", 3}}},
-		{"a change at the month's start", user(longAgo, ledger.Assignment{Plan: "free", From: longAgo}, ledger.Assignment{Plan: "enterprise", From: p.Start}),
-			[]stretch{{"01 00:00", "01 00:00", 3}}},
+		{"an upgrade", user(longAgo, ledger.Assignment{Plan: "free", From: longAgo}, ledger.Assignment{Plan: "pro", From: day(3, 12)}, ledger.Assignment{Plan: "free", From: day(4, 0)}),
+			[]stretch{{"01 00:00", "03 12:00", 1}, {"03 12:00", "04 00:00", 2}, {"04 00:00", "01 00:00", 1}}},
+		{"terms of its own", user(longAgo, ledger.Assignment{Plan: "enterprise", From: longAgo}),
+			[]stretch{{"01 00:00", "05 00:00", 3}, {"05 00:00", "11 00:00", 7}, {"11 00:00", "27 00:00", 9}, {"27 00:00", "01 00:00", 3}}},
+		{"on the plan for a part of them", user(longAgo, ledger.Assignment{Plan: "enterprise", From: longAgo}, ledger.Assignment{Plan: "free", From: day(6, 0)}, ledger.Assignment{Plan: "enterprise", From: day(20, 0)}),
+			[]stretch{{"01 00:00", "05 00:00", 3}, {"05 00:00", "06 00:00", 7}, {"06 00:00", "20 00:00", 1}, {"20 00:00", "27 00:00", 9}, {"27 00:00", "01 00:00", 3}}},
+		{"terms of another user", other, []stretch{{"01 00:00", "01 00:00", 3}}},
+		{"a change at the month's start", user(longAgo, ledger.Assignment{Plan: "pro", From: longAgo}, ledger.Assignment{Plan: "free", From: p.Start}),
+			[]stretch{{"01 00:00", "01 00:00", 1}}},
 		{"a change at its end", user(longAgo, ledger.Assignment{Plan: "free", From: longAgo}, ledger.Assignment{Plan: "pro", From: p.End}),
 			[]stretch{{"01 00:00", "01 00:00", 1}}},
 		{"two changes in one instant: the last counts", user(longAgo, ledger.Assignment{Plan: "pro", From: longAgo},
-			ledger.Assignment{Plan: "free", From: day(4, 0)}, ledger.Assignment{Plan: "enterprise", From: day(4, 0)}),
-			[]stretch{{"01 00:00", "04 00:00", 2}, {"04 00:00", "01 00:00", 3}}},
+			ledger.Assignment{Plan: "enterprise", From: day(4, 0)}, ledger.Assignment{Plan: "free", From: day(4, 0)}),
+			[]stretch{{"01 00:00", "04 00:00", 2}, {"04 00:00", "01 00:00", 1}}},
 		{"the same plan again", user(longAgo, ledger.Assignment{Plan: "free", From: longAgo}, ledger.Assignment{Plan: "free", From: day(4, 0)}),
 			[]stretch{{"01 00:00", "01 00:00", 1}}},
 		{"a new version takes effect", user(longAgo, ledger.Assignment{Plan: "pro", From: longAgo}),
