@@ -20,7 +20,8 @@
 // # How a period is rated
 //
 // A period is cut into segments where the user changes plan or a new version of
-// the plan takes effect. Per segment the fee is pro rata by the second.
+// the plan takes effect: everyone's, or one that was agreed with the user alone,
+// which comes before the others. Per segment the fee is pro rata by the second.
 //
 // Segments with a quota for a meter pool it: each adds quota × its seconds, and
 // the sum divided by the seconds of the period is rounded down once. Calls use
