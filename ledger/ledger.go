@@ -78,7 +78,8 @@ type Ledger struct {
 	changing   sync.Mutex // one change of users, keys or versions at a time
 	closing    sync.Once
 	before     time.Time // of the last entry when it was opened
-	stuck      bool      // set by the writer: the file cannot be closed any more
+	commits    commitCounts
+	stuck      bool // set by the writer: the file cannot be closed any more
 }
 
 // Path is the path of the file.

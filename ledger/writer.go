@@ -184,6 +184,7 @@ func (w *writer) commit(b *batch) (err error) {
 	if err := w.durable(tx, slice); err != nil {
 		return w.l.fail(fmt.Errorf("commit entries up to %d: %w", w.at.seq, err))
 	}
+	w.l.commits.add(tx.Stats())
 	for part := range slices.Chunk(w.coded, warmPart) {
 		w.warmed += w.l.state.warmTotals(part)
 		for _, c := range part {
