@@ -61,6 +61,9 @@ type Billing struct {
 	coarse   int64 // minor units: amounts are multiples of it
 	minimum  int64 // minor units that the provider takes at least
 
+	ended     endedRuns
+	doubtSeen atomic.Pointer[string] // what doubted said last
+
 	// The rest is guarded by working.
 
 	pinned time.Time // when the provider's account and clock were last compared
@@ -109,7 +112,7 @@ func (b *Billing) Work(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := b.closeDue(ctx, scope{}); err != nil {
+	if err := b.closeByTime(ctx); err != nil {
 		return err
 	}
 	return b.collect(ctx, down)

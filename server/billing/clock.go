@@ -52,7 +52,9 @@ func (b *Billing) doubted() string {
 		}
 	}
 	b.clock.seen, b.clock.passed = now.Round(0), passed
-	return b.clock.doubt
+	doubt := b.clock.doubt
+	b.doubtSeen.Store(&doubt)
+	return doubt
 }
 
 // trustClock returns an error when months may not be sealed by our clock. What

@@ -214,6 +214,18 @@ var ErrNotEnded = errors.New("the month has not ended")
 func (b *Billing) Run(ctx context.Context, o RunOptions) (Summary, error) {
 	b.working.Lock()
 	defer b.working.Unlock()
+	sum, err := b.run(ctx, o)
+	if !o.DryRun && sum.Month != "" {
+		ended := EndedRun{At: b.Now().UTC(), Summary: sum}
+		if err != nil {
+			ended.Error = err.Error()
+		}
+		b.ended.add(ended)
+	}
+	return sum, err
+}
+
+func (b *Billing) run(ctx context.Context, o RunOptions) (Summary, error) {
 	now := b.Now()
 	last := b.Ledger.PeriodAt(now).Month - 1
 	if o.Month > last {
