@@ -28,6 +28,10 @@ func (b billingAPI) Run(ctx context.Context, month ledger.Month, user ledger.Use
 	if err != nil {
 		return api.BillSummary{}, billingError(err)
 	}
+	return billSummary(got), nil
+}
+
+func billSummary(got billing.Summary) api.BillSummary {
 	summary := api.BillSummary{
 		Month: got.Month, TotalUsers: got.Users, Charged: got.Charged, Skipped: got.Skipped, Failed: got.Failed, TotalRevenueCents: got.Revenue,
 		Errors: []api.BillFailure{},
@@ -35,7 +39,7 @@ func (b billingAPI) Run(ctx context.Context, month ledger.Month, user ledger.Use
 	for _, f := range got.Errors {
 		summary.Errors = append(summary.Errors, api.BillFailure(f))
 	}
-	return summary, nil
+	return summary
 }
 
 // Act implements [api.Billing].

@@ -24,6 +24,7 @@ func (s *Server) Run(ctx context.Context) error {
 	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
 	background.Go(func() { s.notify.watch(watching) })
 	background.Go(func() { s.care(watching) })
+	background.Go(func() { s.sampler.keep(watching) })
 	defer background.Wait()
 	defer stopWatching()
 

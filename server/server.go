@@ -50,6 +50,8 @@ type Options struct {
 	// Idle, when not nil, is called once nothing has been recorded for a while, and
 	// again after each time that something has.
 	Idle func()
+	// WatchEvery is how often the screens are sent what has changed; 0: each second.
+	WatchEvery time.Duration
 }
 
 // Server is a running appliance. Make one with [New] and let it [Server.Run];
@@ -69,6 +71,7 @@ type Server struct {
 	sandbox *stripetest.Server               // nil: Stripe is Stripe
 	running atomic.Pointer[billing.Schedule] // nil: not yet, or on a test clock
 	cert    certificate                      // in mode "files"
+	sampler sampler
 
 	config   atomic.Pointer[config.Config]
 	draining atomic.Bool
@@ -113,6 +116,7 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 	}
 	s := &Server{options: o, log: o.Log, notify: notifier{o.Log}, started: o.Now(), book: pricing.NewBook()}
 	s.base, s.cut = context.WithCancel(context.Background())
+	s.sampler.read = s.readCounters
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -355,6 +359,7 @@ func (s *Server) apiOptions() api.Options {
 		Live:    s.live,
 		Clock:   s.clock,
 		Reload:  s.Reload,
+		Watch:   s.watch(),
 	}
 	s.addBilling(&o)
 	return o

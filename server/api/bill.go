@@ -2,6 +2,7 @@ package api
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -23,7 +24,7 @@ func (s *service) billingEndpoints() []endpoint {
 			return s.previewPlan(u, r.now, ask)
 		}),
 		{method: "POST", path: "/v1/bill/run", handle: s.runBilling},
-		answers(endpoint{method: "GET", path: "/v1/bill/status"}, s.billStatus),
+		answers(endpoint{method: "GET", path: "/v1/bill/status"}, func(r *request) (BillStatus, error) { return s.billStatus(r.Context()) }),
 		answers(endpoint{method: "GET", path: "/v1/invoices", params: []param{{name: "user"}, monthParam, {name: "state"}, limitParam, cursorParam}}, s.getInvoices),
 		answers(endpoint{method: "GET", path: "/v1/invoices/{id}"}, func(r *request) (Invoice, error) {
 			i, err := s.invoiceNamed(r)
@@ -116,7 +117,7 @@ func (s *service) runBilling(r *request) error {
 
 // billStatus walks what is in memory of all users, and reads the invoices that
 // could not be collected.
-func (s *service) billStatus(r *request) (BillStatus, error) {
+func (s *service) billStatus(ctx context.Context) (BillStatus, error) {
 	b, err := s.billing()
 	if err != nil {
 		return BillStatus{}, err
@@ -132,7 +133,7 @@ func (s *service) billStatus(r *request) (BillStatus, error) {
 	states := map[ledger.InvoiceState]InvoicesState{}
 	var failing []ledger.InvoiceID
 	for a := range s.Ledger.Accounts(0) {
-		if err := r.Context().Err(); err != nil {
+		if err := ctx.Err(); err != nil {
 			return status, err
 		}
 		u := a.User()

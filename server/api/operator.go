@@ -20,9 +20,15 @@ import (
 // [WithPeer] as ConnContext, so that changes name who made them.
 func NewOperator(o Options) http.Handler {
 	s := newService(o)
-	return s.mux(s.operatorEndpoints(), func(r *request) error {
+	mux := s.mux(append(s.operatorEndpoints(), s.watchEndpoints()...), func(r *request) error {
 		r.by = operatorBy(r.Context())
 		return nil
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mux.ServeHTTP(w, r)
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			s.watch.turn.Add(1) // who watches is to see it
+		}
 	})
 }
 
@@ -285,7 +291,9 @@ func (s *service) moveClock(r *request, move func(context.Context) error) (Clock
 // verify proves the live ledger.
 func (s *service) verify(r *request) error {
 	return s.work(r, func(ctx context.Context, progress func(done, total uint64)) (ledger.Report, error) {
-		return s.Ledger.Verify(ctx, Checks(s.Book), progress)
+		report, err := s.Ledger.Verify(ctx, Checks(s.Book), progress)
+		s.noteVerified(report, err)
+		return report, err
 	})
 }
 

@@ -47,6 +47,7 @@ type Options struct {
 	// Reload reads the configuration again; its error says what is wrong with
 	// the file, and then nothing has changed.
 	Reload func(context.Context) error
+	Watch  Watch
 }
 
 // Settings is what the handlers read of the configuration.
@@ -83,6 +84,7 @@ type service struct {
 	digits int // decimals of the currency's minor unit
 	// currency is the ledger's, for ever.
 	currency string
+	watch    *watching
 }
 
 func newService(o Options) *service {
@@ -92,7 +94,7 @@ func newService(o Options) *service {
 	if err != nil {
 		panic("api: the ledger has a currency that it should have refused: " + err.Error())
 	}
-	return &service{Options: o, digits: digits, currency: currency}
+	return &service{Options: o, digits: digits, currency: currency, watch: &watching{}}
 }
 
 func (s *service) cents(a ledger.Amount) int64 { return a.Minor(s.digits) }

@@ -60,9 +60,9 @@ func (s *service) usage(u *ledger.User, now time.Time) (Usage, error) {
 	if err != nil {
 		return Usage{}, err
 	}
-	projection, err := a.schedule.Project(a.used, now, pricing.Outlook{Payable: a.on && a.payable(), SpendLimit: pricing.SpendLimit(u)})
+	projection, err := a.project(now)
 	if err != nil {
-		return Usage{}, fmt.Errorf("projecting user %d: %w", u.ID, err)
+		return Usage{}, err
 	}
 	cost := s.cents(projection.Totals.Cost)
 	return Usage{
@@ -84,10 +84,14 @@ func (s *service) monthUsage(u *ledger.User, now time.Time, month ledger.Month) 
 	if err != nil {
 		return MonthUsage{}, err
 	}
+	return s.monthUsageOf(&a), nil
+}
+
+func (s *service) monthUsageOf(a *account) MonthUsage {
 	return MonthUsage{
-		User: u.ID, Email: u.Personal.Email, Period: period(a.period), CurrentUsage: s.currentUsage(a.totals),
+		User: a.user.ID, Email: a.user.Personal.Email, Period: period(a.period), CurrentUsage: s.currentUsage(a.totals),
 		Quota: a.quota(), Charges: s.charges(a.statement), SubscriptionTier: a.tier(),
-	}, nil
+	}
 }
 
 // history is the last months, newest first, back to when the user came.
