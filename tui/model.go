@@ -1,0 +1,353 @@
+package tui
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/charmbracelet/bubbles/key"
+	tea "github.com/charmbracelet/bubbletea"
+
+	"tollgate/server/api"
+)
+
+// The pages, by their index.
+const (
+	overviewPage = iota
+	usersPage
+	userPage
+	recordsPage
+	billingPage
+)
+
+var pageNames = [5]string{"Overview", "Users", "User", "Records", "Billing"}
+
+// page is a component: what it follows, its keys, its body. Its methods are
+// called by Update and View only.
+type page interface {
+	// open makes the stream of what the page shows now, nil where there is nothing
+	// to follow.
+	open(ctx context.Context) *stream
+	// show takes a view that the stream brought.
+	show(view any)
+	// asOf is the time of what is shown, zero for none.
+	asOf() time.Time
+	// key acts on a key; the message of the command tells the model more.
+	key(k tea.KeyMsg) tea.Cmd
+	// body is the page in w columns and at most h lines.
+	body(w, h int) []string
+	// keys are those of the page, most wanted first.
+	keys() []key.Binding
+	// target is what an act would concern.
+	target() target
+	// window is what of the body scrolls.
+	window() *scroll
+}
+
+// shared is what all pages have.
+type shared struct {
+	server Server
+	o      Options
+	st     styles
+	keyMap keyMap
+}
+
+// Messages from a page to the model.
+type (
+	reopenMsg struct{}              // the page wants another stream
+	openMsg   struct{ user string } // show the user
+	followMsg struct{ user string } // show the user's records
+	promptMsg struct {              // have a line typed
+		label, text string
+		done        func(text string) tea.Cmd
+	}
+	detailMsg struct { // show something in full
+		title string
+		lines []string
+	}
+	noticeMsg struct { // say the outcome in one line
+		text string
+		bad  bool
+	}
+)
+
+func send(msg tea.Msg) tea.Cmd { return func() tea.Msg { return msg } }
+
+// model is the program's state.
+type model struct {
+	*shared
+	ctx  context.Context
+	w, h int
+
+	pages   [5]page
+	at      int
+	follows *stream // of the page that is shown
+	heard   bool    // it has brought something
+	lost    error   // why it has no connection now
+
+	help   *scroll
+	detail *detail
+	prompt *prompt
+	dialog *dialog
+	notice noticeMsg // until the next key
+}
+
+type detail struct {
+	title string
+	scroll
+}
+
+type prompt struct {
+	promptMsg
+	input
+}
+
+// New makes the program's model. Its streams end with ctx.
+func New(ctx context.Context, s Server, o Options) tea.Model {
+	all := &shared{s, o, newStyles(o.Profile, o.Colour), newKeys()}
+	return &model{shared: all, ctx: ctx, w: 80, h: 24, pages: [5]page{
+		&overview{shared: all}, newUsers(all), &user{shared: all}, newRecords(all), &billing{shared: all},
+	}}
+}
+
+// Init implements [tea.Model].
+func (m *model) Init() tea.Cmd { return m.open() }
+
+// open follows what the page shown wants, and nothing else.
+func (m *model) open() tea.Cmd {
+	if m.follows != nil {
+		m.follows.cancel()
+	}
+	m.heard, m.lost = false, nil
+	if m.follows = m.pages[m.at].open(m.ctx); m.follows == nil {
+		return nil
+	}
+	return m.follows.start
+}
+
+func (m *model) turn(to int) tea.Cmd {
+	m.at = to
+	m.detail = nil
+	return m.open()
+}
+
+// Update implements [tea.Model].
+func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	switch msg := msg.(type) {
+	case tea.WindowSizeMsg:
+		m.w, m.h = msg.Width, msg.Height
+	case tea.KeyMsg:
+		return m, m.key(msg)
+	case newsMsg:
+		if msg.from != m.follows {
+			return m, nil // of a page that was left
+		}
+		if msg.view != nil {
+			m.pages[m.at].show(msg.view)
+		}
+		m.heard, m.lost = true, msg.lost
+		return m, m.follows.next
+	case reopenMsg:
+		return m, m.open()
+	case openMsg:
+		m.pages[userPage].(*user).of(msg.user)
+		return m, m.turn(userPage)
+	case followMsg:
+		m.pages[recordsPage].(*records).of(msg.user)
+		return m, m.turn(recordsPage)
+	case promptMsg:
+		m.prompt = &prompt{msg, input{msg.text}}
+	case detailMsg:
+		m.detail = &detail{title: msg.title}
+		var rows []row
+		for _, l := range msg.lines {
+			rows = append(rows, row{text: l})
+		}
+		m.detail.set(rows)
+	case noticeMsg:
+		m.notice = msg
+	case previewMsg, doneMsg:
+		return m, m.answered(msg)
+	}
+	return m, nil
+}
+
+// key acts on a key: what lies on top has it first.
+func (m *model) key(k tea.KeyMsg) tea.Cmd {
+	m.notice = noticeMsg{}
+	if k.String() == "ctrl+c" {
+		return tea.Quit
+	}
+	if k.String() == "ctrl+z" {
+		return tea.Suspend
+	}
+	switch {
+	case m.dialog != nil:
+		return m.dialogKey(k)
+	case m.prompt != nil:
+		return m.promptKey(k)
+	case m.help != nil:
+		m.help = closing(m.help, k, m.keyMap)
+		return nil
+	case m.detail != nil:
+		if closing(&m.detail.scroll, k, m.keyMap) == nil {
+			m.detail = nil
+		}
+		return nil
+	}
+	for i, b := range m.keyMap.pages {
+		if matches(k, b) {
+			return m.turn(i)
+		}
+	}
+	switch {
+	case matches(k, m.keyMap.next):
+		return m.turn((m.at + 1) % len(m.pages))
+	case matches(k, m.keyMap.previous):
+		return m.turn((m.at + len(m.pages) - 1) % len(m.pages))
+	case matches(k, m.keyMap.help):
+		m.help = &scroll{}
+		m.help.set(helpLines(m.st, m.allKeys()))
+		return nil
+	case matches(k, m.keyMap.quit):
+		return tea.Quit
+	case key.Matches(k, m.keyMap.writes()...):
+		return m.act(k)
+	}
+	return m.pages[m.at].key(k)
+}
+
+// closing is the window after a key: nil when that closed it.
+func closing(s *scroll, k tea.KeyMsg, keys keyMap) *scroll {
+	if mine, _ := s.key(k); mine {
+		return s
+	}
+	if key.Matches(k, keys.help, keys.back, keys.quit, keys.enter) {
+		return nil
+	}
+	return s
+}
+
+func (m *model) promptKey(k tea.KeyMsg) tea.Cmd {
+	switch k.String() {
+	case "esc":
+		m.prompt = nil
+	case "enter":
+		p := m.prompt
+		m.prompt = nil
+		return p.done(strings.TrimSpace(p.input.text))
+	default:
+		m.prompt.input.key(k)
+	}
+	return nil
+}
+
+// allKeys is what the help shows.
+func (m *model) allKeys() []keyGroup {
+	k := m.keyMap
+	groups := []keyGroup{
+		{pageNames[m.at], m.pages[m.at].keys()},
+		{"All pages", []key.Binding{pageBinding(), k.next, k.previous, k.move, k.jump, k.back, k.help, k.quit}},
+	}
+	if m.o.Write {
+		groups = append(groups, keyGroup{"Acts, each asked for again", k.writes()})
+	}
+	return groups
+}
+
+// View implements [tea.Model].
+func (m *model) View() string {
+	if m.w <= 0 || m.h <= 0 {
+		return ""
+	}
+	lines, more := []string{m.tabs(), ""}, ""
+	bottom := m.bottom()
+	room := m.h - len(lines) - 1
+	switch {
+	case m.dialog != nil:
+		lines = append(lines, m.dialog.body(m.shared, m.w, room)...)
+	case m.help != nil:
+		lines = append(lines, m.help.view(m.st, m.w, room)...)
+	case m.detail != nil:
+		lines = append(lines, m.st.title.Render(fit(clean(m.detail.title), m.w)))
+		lines = append(lines, m.detail.view(m.st, m.w, room-1)...)
+	default:
+		lines = append(lines, m.pages[m.at].body(m.w, room)...)
+		more = m.pages[m.at].window().more()
+	}
+	lines[1] = m.state()
+	if space := m.w - width(lines[1]) - width(more); more != "" && space >= gap {
+		lines[1] += strings.Repeat(" ", space) + m.st.faint.Render(more)
+	}
+	for len(lines) < m.h-1 {
+		lines = append(lines, "")
+	}
+	lines = append(lines[:m.h-1:m.h-1], bottom)
+	for i, l := range lines {
+		lines[i] = strings.TrimRight(fit(l, m.w), " ")
+	}
+	return strings.Join(lines, "\n")
+}
+
+// tabs names the pages, the one shown in brackets.
+func (m *model) tabs() string {
+	var b strings.Builder
+	for i, name := range pageNames {
+		text := " " + string(rune('1'+i)) + " " + name + " "
+		if i == m.at {
+			b.WriteString(m.st.reverse.Render("[" + text[1:len(text)-1] + "]"))
+		} else {
+			b.WriteString(text)
+		}
+	}
+	return b.String()
+}
+
+// state says of when the numbers are, and whether they are live.
+func (m *model) state() string {
+	at := "as of --:--:-- UTC"
+	if t := m.pages[m.at].asOf(); !t.IsZero() {
+		at = "as of " + t.UTC().Format("15:04:05") + " UTC"
+	}
+	switch {
+	case m.follows == nil:
+		return at
+	case m.lost != nil:
+		var refused *api.Error
+		if errors.As(m.lost, &refused) {
+			return at + "  " + m.st.bad.Render("refused: "+clean(m.lost.Error()))
+		}
+		return at + "  " + m.st.bad.Render("RECONNECTING: "+clean(m.lost.Error()))
+	case !m.heard:
+		return at + "  connecting"
+	}
+	return at + "  " + m.st.good.Render("live")
+}
+
+// bottom is the outcome of what was done, the line that is typed, or the keys.
+func (m *model) bottom() string {
+	switch {
+	case m.notice.text != "" && m.notice.bad:
+		return m.st.bad.Render("FAILED: " + clean(m.notice.text))
+	case m.notice.text != "":
+		return m.st.bold.Render(clean(m.notice.text))
+	case m.dialog != nil:
+		return footer(m.st, m.w, []key.Binding{label("enter", "do it once typed"), label("esc", "leave it")})
+	case m.prompt != nil:
+		head := m.prompt.label + ": "
+		return head + m.prompt.input.view(m.st, m.w-width(head))
+	case m.help != nil || m.detail != nil:
+		return footer(m.st, m.w, []key.Binding{m.keyMap.back, label("↑ ↓", "move")})
+	}
+	k := m.keyMap
+	shown := append([]key.Binding{k.quit, k.help, pageBinding()}, m.pages[m.at].keys()...)
+	if m.o.Write {
+		shown = append(shown, m.acts()...)
+	}
+	return footer(m.st, m.w, shown)
+}
+
+func label(keys, does string) key.Binding {
+	return key.NewBinding(key.WithKeys(keys), key.WithHelp(keys, does))
+}

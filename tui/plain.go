@@ -1,0 +1,112 @@
+package tui
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/muesli/termenv"
+
+	"tollgate/server/api"
+)
+
+// plainWidth is more than any line takes: a pipe has no edge.
+const plainWidth = 1_000_000
+
+// topUsers is how many users the report names.
+const topUsers = 10
+
+var errSeen = errors.New("one is enough")
+
+// First is the first value that a stream sends, as the pages show it first.
+func First[T any](ctx context.Context, watch func(ctx context.Context, each func(T) error) error) (T, error) {
+	var first T
+	err := watch(ctx, func(v T) error {
+		first = v
+		return errSeen
+	})
+	if errors.Is(err, errSeen) {
+		err = nil
+	}
+	return first, err
+}
+
+// Plain writes the overview, the top users and billing as one report, a line
+// after the other, with nothing that only an eye can read.
+func Plain(ctx context.Context, s Server, o Options, w io.Writer) error {
+	all := &shared{server: s, o: o, st: newStyles(termenv.Ascii, false)}
+	look, err := First(ctx, s.WatchOverview)
+	if err != nil {
+		return err
+	}
+	top, err := First(ctx, func(ctx context.Context, each func(api.UsersView) error) error {
+		return s.WatchUsers(ctx, api.UsersQuery{Sort: "cost", Limit: topUsers}, each)
+	})
+	if err != nil {
+		return err
+	}
+	bills, err := First(ctx, func(ctx context.Context, each func(api.BillingView) error) error {
+		return s.WatchBilling(ctx, "", each)
+	})
+	if err != nil {
+		return err
+	}
+	var text strings.Builder
+	for _, block := range [][]string{all.plainOverview(look), all.plainUsers(top), all.plainBilling(bills)} {
+		for _, l := range block {
+			fmt.Fprintln(&text, strings.TrimRight(plain(l), " "))
+		}
+		fmt.Fprintln(&text)
+	}
+	if _, err := io.WriteString(w, strings.TrimSuffix(text.String(), "\n")); err != nil {
+		return fmt.Errorf("writing the report: %w", err)
+	}
+	return nil
+}
+
+func (s *shared) plainOverview(v api.Overview) []string {
+	p := &overview{shared: s, view: &v}
+	lines := []string{fmt.Sprintf("tollgate %s, up %s, as of %s UTC, %s", clean(dash(v.Version)), span(time.Duration(v.UptimeMS)*time.Millisecond), moment(v.At),
+		plural(int64(v.Users), "user", "users")), ""}
+	attention := p.attention(plainWidth)
+	if len(attention) == 0 {
+		attention = []string{"Nothing needs attention."}
+	}
+	t := v.Traffic
+	traffic := []string{p.st.title.Render("TRAFFIC"), count(t.CallsPerSecond) + " calls a second, " + p.inFlight(), p.latency()}
+	days := newTable(column{head: "LAST DAYS"}, column{head: "CALLS", right: true}, column{head: "DOCUMENTS", right: true}, column{head: "TOKENS", right: true}, column{head: "COST", right: true})
+	for i := len(v.Days) - 1; i >= max(0, len(v.Days)-7); i-- {
+		d := v.Days[i]
+		days.add(d.Date, count(d.Calls), count(d.Documents), count(d.Tokens), s.o.money(d.CostCents))
+	}
+	for _, block := range [][]string{attention, traffic, p.troubles(plainWidth), days.lines(plainWidth), p.month(plainWidth), p.ledger(plainWidth), p.runs(plainWidth)} {
+		lines = append(append(lines, block...), "")
+	}
+	return lines[:len(lines)-1]
+}
+
+func (s *shared) plainUsers(v api.UsersView) []string {
+	if len(v.Users) == 0 {
+		return []string{"TOP USERS  none"}
+	}
+	t := newTable(column{head: "TOP USERS", right: true}, column{head: "E-MAIL"}, column{head: "PLAN"}, column{head: "CALLS", right: true}, column{head: "QUOTA", right: true},
+		column{head: "DOCUMENTS", right: true}, column{head: "TOKENS", right: true}, column{head: "COST", right: true}, column{head: "SO FAR", right: true},
+		column{head: "PROJECTED", right: true}, column{head: "STATUS"})
+	for _, u := range v.Users {
+		t.add(rowID(u), dash(u.Email), u.Plan, count(u.Calls), quotaText(u.Quota), count(u.Documents), count(u.Tokens), s.o.money(u.CostCents), s.o.money(u.ChargeCents),
+			s.o.money(u.ProjectedCents), statusText(u))
+	}
+	return t.lines(plainWidth)
+}
+
+func (s *shared) plainBilling(v api.BillingView) []string {
+	p := &billing{shared: s, view: &v}
+	var lines []string
+	for _, r := range p.all(plainWidth, false) {
+		lines = append(lines, r.text)
+	}
+	return lines
+}
