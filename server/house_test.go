@@ -27,7 +27,8 @@ const module = "tollgate"
 var mayImport = map[string][]string{
 	".":                        {"server/cli"},
 	"server/cli":               {"server", "tui", "server/api", "server/config", "ledger"},
-	"tui":                      {"server/api"},
+	"tui":                      {"server/api", "tui/quiet"},
+	"tui/quiet":                {},
 	"server":                   {"server/config", "server/pricing", "server/admission", "server/gateway", "server/billing", "server/stripe", "server/stripe/stripetest", "server/mail", "server/api", "server/web", "server/sample", "ledger"},
 	"server/gateway":           {"server/admission", "server/pricing", "ledger"},
 	"server/billing":           {"server/pricing", "ledger"},

@@ -51,6 +51,7 @@ type shared struct {
 	o      Options
 	st     styles
 	keyMap keyMap
+	w, h   int // of the terminal
 }
 
 // Messages from a page to the model.
@@ -77,8 +78,7 @@ func send(msg tea.Msg) tea.Cmd { return func() tea.Msg { return msg } }
 // model is the program's state.
 type model struct {
 	*shared
-	ctx  context.Context
-	w, h int
+	ctx context.Context
 
 	pages   [5]page
 	at      int
@@ -105,8 +105,8 @@ type prompt struct {
 
 // New makes the program's model. Its streams end with ctx.
 func New(ctx context.Context, s Server, o Options) tea.Model {
-	all := &shared{s, o, newStyles(o.Profile, o.Colour), newKeys()}
-	return &model{shared: all, ctx: ctx, w: 80, h: 24, pages: [5]page{
+	all := &shared{s, o, newStyles(o.Profile, o.Colour), newKeys(), 80, 24}
+	return &model{shared: all, ctx: ctx, pages: [5]page{
 		&overview{shared: all}, newUsers(all), &user{shared: all}, newRecords(all), &billing{shared: all},
 	}}
 }
@@ -137,6 +137,9 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
 		m.w, m.h = msg.Width, msg.Height
+		if p, ok := m.pages[m.at].(*users); ok && p.fitting() > p.query.Limit {
+			return m, m.open() // there is room for more
+		}
 	case tea.KeyMsg:
 		return m, m.key(msg)
 	case newsMsg:

@@ -46,7 +46,7 @@ func (p *overview) key(k tea.KeyMsg) tea.Cmd {
 }
 
 // wideEnough is from where two blocks stand side by side.
-const wideEnough = 100
+const wideEnough = 110
 
 func (p *overview) body(w, h int) []string {
 	if p.view == nil {

@@ -106,7 +106,11 @@ func (s *shared) plainBilling(v api.BillingView) []string {
 	p := &billing{shared: s, view: &v}
 	var lines []string
 	for _, r := range p.all(plainWidth, false) {
-		lines = append(lines, r.text)
+		text := r.text
+		if r.id != "" {
+			text = "  " + text
+		}
+		lines = append(lines, text)
 	}
 	return lines
 }

@@ -10,7 +10,11 @@ import (
 	"github.com/muesli/termenv"
 
 	"tollgate/server/api"
+	"tollgate/tui/quiet"
 )
+
+// Bubbletea is initialized by now, since this package imports it.
+var _ = quiet.Restore()
 
 // Server is what the screens ask of a running tollgate; [Of] makes one of the
 // operator API's client. user is an id or an e-mail address throughout. The

@@ -26,33 +26,37 @@ var userSorts = []string{"calls", "cost", "quota", "projected", "email", "id"}
 // users is the page of all users: a window of the server's list.
 type users struct {
 	*shared
-	query api.UsersQuery
-	sort  int // of userSorts
+	query api.UsersQuery // as asked for
+	sort  int            // of userSorts
 	view  *api.UsersView
+	from  int // the offset of what is shown
 	lines scroll
 }
 
 func newUsers(s *shared) *users {
-	return &users{shared: s, query: api.UsersQuery{Sort: userSorts[0], Limit: fewestUsers}}
+	return &users{shared: s, query: api.UsersQuery{Sort: userSorts[0]}}
 }
 
 func (p *users) open(ctx context.Context) *stream {
+	p.query.Limit = p.fitting()
 	q := p.query
-	return follow(ctx, func(ctx context.Context, each func(usersOf) error) error {
-		return p.server.WatchUsers(ctx, q, func(v api.UsersView) error { return each(usersOf{q, v}) })
+	return follow(ctx, func(ctx context.Context, each func(usersFrom) error) error {
+		return p.server.WatchUsers(ctx, q, func(v api.UsersView) error { return each(usersFrom{q.Offset, v}) })
 	}, nil)
 }
 
-// usersOf is a view with what was asked for.
-type usersOf struct {
-	query api.UsersQuery
-	view  api.UsersView
+// fitting is how many users the screen has room for, within bounds.
+func (p *users) fitting() int { return min(max(p.h-5, fewestUsers), mostUsers) }
+
+// usersFrom is a view with the offset that was asked for.
+type usersFrom struct {
+	offset int
+	view   api.UsersView
 }
 
 func (p *users) show(view any) {
-	v := view.(usersOf)
-	p.view = &v.view
-	p.query = v.query
+	v := view.(usersFrom)
+	p.view, p.from = &v.view, v.offset
 }
 
 func (p *users) window() *scroll { return &p.lines }
@@ -211,7 +215,7 @@ func (p *users) head() string {
 	v := p.view
 	text := p.st.title.Render("USERS " + clean(v.Month))
 	if len(v.Users) > 0 {
-		text += fmt.Sprintf("  %s-%s of %s", count(int64(p.query.Offset+1)), count(int64(p.query.Offset+len(v.Users))), count(int64(v.Total)))
+		text += fmt.Sprintf("  %s-%s of %s", count(int64(p.from+1)), count(int64(p.from+len(v.Users))), count(int64(v.Total)))
 	}
 	if p.query.Filter != "" {
 		text += fmt.Sprintf("  filter %q (of %s)", clean(p.query.Filter), count(int64(v.All)))
