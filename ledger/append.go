@@ -229,6 +229,10 @@ func check(now time.Time, u *Usage, known known) error {
 	}
 	milli := u.Time.UnixMilli()
 	switch {
+	case u.Burnt < 0 || u.Uncovered < 0 || u.Burnt > MaxCredits || u.Uncovered > MaxCredits:
+		return fmt.Errorf("%w: %v credits burnt, %v uncovered", errRecord, u.Burnt, u.Uncovered)
+	case u.Burnt|u.Uncovered != 0 && (u.User == 0 || !u.Billed):
+		return fmt.Errorf("%w: credits without a user, or not billed", errRecord)
 	case u.Outcome >= outcomes:
 		return fmt.Errorf("%w: outcome %d", errRecord, u.Outcome)
 	case milli <= 0 || max(milli, now.UnixMilli()) > maxMilli || milli > now.Add(MaxAhead).UnixMilli():
@@ -261,8 +265,17 @@ func checkQuantities(q Quantities, cost Amount, billed bool) error {
 	return nil
 }
 
+// recordSettling is record for one entry, with a settler.
+func (l *Ledger) recordSettling(now time.Time, settler Settler, b body) error {
+	return l.commit(now, nil, settler, b)
+}
+
 // record commits entries other than usage and waits for them.
 func (l *Ledger) record(now time.Time, personal map[UserID][]byte, bodies ...body) error {
+	return l.commit(now, personal, nil, bodies...)
+}
+
+func (l *Ledger) commit(now time.Time, personal map[UserID][]byte, settler Settler, bodies ...body) error {
 	for _, b := range bodies { // what cannot be stored must not reach the writer, which would fail for good
 		stored, err := appendBody(nil, &entry{body: b}, 0)
 		switch {
@@ -278,7 +291,7 @@ func (l *Ledger) record(now time.Time, personal map[UserID][]byte, bodies ...bod
 		return err
 	}
 	for i, b := range bodies {
-		it := item{now: now, entry: entry{body: b}}
+		it := item{now: now, entry: entry{body: b}, settler: settler}
 		if i == 0 {
 			it.personal = personal
 		}

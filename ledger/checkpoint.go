@@ -14,7 +14,7 @@ import (
 
 // foldVersion is the version of what apply makes of the log. When it changes,
 // the rows of older files are made anew from their log at open.
-const foldVersion = 1
+const foldVersion = 2
 
 // sliceAccounts is how many accounts a checkpoint writes with one commit, so
 // that no commit waits long for it.
@@ -246,18 +246,20 @@ func (c *checkpoint) writeRows(tx *bolt.Tx) ([]hourRow, error) {
 }
 
 // appendRow packs the part of an account that changes with every call:
-// last, late, day, its calls, and of each key: last used, day, its calls.
+// last, late, day, its calls, the number of keys, of each: last used, day, its
+// calls; and the credits.
 func (a *Account) appendRow(b []byte) []byte {
 	b = binary.AppendUvarint(b, a.last)
 	b = binary.AppendUvarint(b, uint64(a.late))
 	b = binary.AppendVarint(b, int64(a.day.number))
 	b = binary.AppendUvarint(b, uint64(a.day.calls))
+	b = binary.AppendUvarint(b, uint64(len(a.keys)))
 	for _, k := range a.keys {
 		b = binary.AppendVarint(b, k.last)
 		b = binary.AppendVarint(b, int64(k.day.number))
 		b = binary.AppendUvarint(b, uint64(k.day.calls))
 	}
-	return b
+	return a.purse.appendRow(b)
 }
 
 func (a *Account) readRow(b []byte) error {
@@ -267,10 +269,10 @@ func (a *Account) readRow(b []byte) error {
 	a.late = r.count()
 	a.day = dayCount{int32(r.varint()), r.count()}
 	a.keys = nil
-	for len(r.b) > 0 {
+	for n := r.count(); n > 0 && !r.bad; n-- {
 		a.keys = append(a.keys, keyUse{r.varint(), dayCount{int32(r.varint()), r.count()}})
 	}
-	if r.bad {
+	if a.purse.readRow(&r); r.bad {
 		return fmt.Errorf("account of user %d: %w", a.id, errMalformed)
 	}
 	return nil

@@ -28,6 +28,8 @@ const (
 	kindInvoice    kind = 13
 	kindProvider   kind = 14
 	kindReconciled kind = 15
+	kindGrant      kind = 16
+	kindTaken      kind = 17
 )
 
 // body is the content of every kind of entry but usage. It is stored as JSON:
@@ -139,11 +141,12 @@ var errMalformed = errors.New("malformed entry")
 
 // The flags of a usage entry share a byte with its outcome.
 const (
+	flagCredits   = 1 << 3 // it burnt credits, or should have
 	flagBilled    = 1 << 4
 	flagEstimated = 1 << 5
 	flagNamed     = 1 << 6
 	flagRemember  = 1 << 7
-	outcomeMask   = 1<<4 - 1
+	outcomeMask   = 1<<3 - 1
 )
 
 // appendUsage appends the stored form of a usage entry without its length.
@@ -163,6 +166,9 @@ func appendUsage(b []byte, e *entry, last int64, number func(string) uint32) []b
 	}
 	if u.Remember != (Remembered{}) {
 		flags |= flagRemember
+	}
+	if u.Burnt|u.Uncovered != 0 {
+		flags |= flagCredits
 	}
 	milli := u.Time.UnixMilli()
 	b = append(b, byte(kindUsage))
@@ -194,6 +200,10 @@ func appendUsage(b []byte, e *entry, last int64, number func(string) uint32) []b
 	if flags&flagRemember != 0 {
 		b = append(b, u.Remember.ID[:]...)
 		b = append(b, u.Remember.Request[:]...)
+	}
+	if flags&flagCredits != 0 {
+		b = appendAmount(b, u.Burnt)
+		b = appendAmount(b, u.Uncovered)
 	}
 	return b
 }
@@ -372,6 +382,10 @@ func decodeEntry(b []byte, last int64, e *entry, name func(uint32) string) error
 		copy(u.Remember.ID[:], r.bytes(16))
 		copy(u.Remember.Request[:], r.bytes(8))
 	}
+	if flags&flagCredits != 0 {
+		u.Burnt, u.Uncovered = r.amount(), r.amount()
+		r.bad = r.bad || u.User == 0 || u.Burnt|u.Uncovered == 0
+	}
 	if r.bad || len(r.b) != 0 || u.Outcome >= outcomes || duration > int64(math.MaxInt64/durationUnit) {
 		return errMalformed
 	}
@@ -413,6 +427,10 @@ func decodeBody(k kind, text []byte, e *entry) error {
 		e.body, err = decodeJSON[providerPinned](text)
 	case kindReconciled:
 		e.body, err = decodeJSON[reconciled](text)
+	case kindGrant:
+		e.body, err = decodeJSON[granted](text)
+	case kindTaken:
+		e.body, err = decodeJSON[taken](text)
 	default:
 		return fmt.Errorf("%w: unknown kind %d; a newer tollgate may have written it", errMalformed, k)
 	}

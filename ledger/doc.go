@@ -19,7 +19,8 @@
 // and its content: varints for usage records (codec.go), JSON for the few
 // others, so that these can grow fields. Kinds: the ledger's identity, usage,
 // user, plan assignment, key, plan and route versions, names, periods, time
-// zones, corrections, test clock, epochs, invoices, the payment provider. Numbers of kinds are never reused.
+// zones, corrections, test clock, epochs, invoices, the payment provider, credits
+// granted and taken. Numbers of kinds are never reused.
 //
 // Each entry is chained: head = SHA-256(head before, format byte, stored
 // bytes). Entries are packed into values of at most 2,016 bytes, two of which
@@ -46,6 +47,18 @@
 // snapshot; the invoice itself is read from the log. Each entry carries what it
 // moves between the accounts of the books, which sums to zero. What was sealed,
 // lines, total, number, range and head, never changes.
+//
+// # Credits
+//
+// A grant is an entry, and so is what is taken of one because it expired or was
+// paid back; what a call burns is in the call's own record. The log's order says
+// which grant is burnt: soonest expiry, then given before bought, then the oldest.
+// Memory has what is left of each grant, the account's row too. The credit entries
+// of a user are linked, newest first.
+//
+// A balance never falls below zero, whatever admission believed: the writer knows
+// what every earlier entry has left, lowers Burnt of a record to that, and says the
+// rest in Uncovered. A correction of a record gives no credits back; that is a grant.
 //
 // # One apply
 //
@@ -108,6 +121,7 @@
 // one invoice a user and month, or one that names the void one it replaces; numbers
 // without gaps; lines that sum to the total; moves that follow from them; states
 // that follow each other; no more collected than is due; sealed heads on the chain;
+// no credits burnt or taken but those that were there;
 // accounts, months, hours and registry equal what the log gives; remembered ids are those of the entries
 // they lead to; the checkpoint is on the chain, which ends as the tail says;
 // personal data has the hash in the log, and is absent where it was erased.

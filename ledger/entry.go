@@ -126,6 +126,8 @@ type Usage struct {
 	Method  string
 	Quantities
 	Cost      Amount        // nanos, at the price list of Route
+	Burnt     Amount        // credits, in nanos of one; the ledger lowers it to what there are,
+	Uncovered Amount        // and adds the rest here
 	Billed    bool          // false: costs nothing and counts against no quota
 	Estimated bool          // a quantity was estimated because the answer had none
 	Duration  time.Duration // response time, kept to 10 microseconds

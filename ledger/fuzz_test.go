@@ -72,7 +72,7 @@ func FuzzDecodeEntry(f *testing.F) {
 		if err := decodeEntry(b, last, &again, n.name); err != nil {
 			t.Fatalf("%+v, written and read again: %v", first, err)
 		}
-		sameOf(t, "entry", first, again, cmp.AllowUnexported(entry{}, userChange{}, corrected{}, versionMade{}), cmpopts.EquateComparable())
+		sameOf(t, "entry", first, again, cmp.AllowUnexported(entry{}, userChange{}, corrected{}, versionMade{}, granted{}, taken{}), cmpopts.EquateComparable())
 	})
 }
 
@@ -261,6 +261,7 @@ func FuzzApply(f *testing.F) {
 	for _, b := range []body{
 		userChange{User: User{ID: 2}}, keyChange{Key: Key{ID: 1, User: 1, HashHex: strings.Repeat("01", 32)}}, nameGiven{16, "x"}, clockSet{}, epochBegun{},
 		corrected{User: 1, Period: 24300}, zoneSet{Zone: "Asia/Kolkata", From: 24301}, periodOpened{}, versionMade{Version{ID: 2}}, assignment{User: 1},
+		granted{User: 1, Grant: Grant{Source: Purchase, Amount: Unit}}, taken{User: 1, Grant: 10, Amount: Unit, Reason: "expired"},
 	} {
 		stored, err := appendBody(nil, &entry{logged: 2, body: b}, 1)
 		if err != nil {

@@ -92,6 +92,18 @@ func goldenLedger(t *testing.T, path string) {
 		providerPinned{Provider{Account: "acct_1"}}, reconciled{Epoch: 1, Numbered: 7, By: "stripe"}); err != nil {
 		t.Fatal(err)
 	}
+	if err := l.record(at.Add(6*time.Second), nil, versionMade{Version{ID: 3, Kind: PlanVersion, Name: "free", User: 1, By: "operator", Terms: []byte(`{"fee":"4"}`), Made: at, Effective: at}},
+		granted{User: 1, Grant: Grant{Source: Purchase, Amount: 10_000 * Unit, Expires: at.AddDate(1, 0, 0), Reference: "cs_1"}, By: "stripe"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.TakeCredits(at.Add(7*time.Second), "operator", 1, l.Account(1).Credits()[0].Seq, 4000*Unit, "refunded", "re_1", nil); err != nil {
+		t.Fatal(err)
+	}
+	prepaid := full
+	prepaid.Remember, prepaid.Named, prepaid.Burnt = Remembered{}, nil, 6002*Unit
+	if err := l.AppendOne(at.Add(8*time.Second), &prepaid, nil).Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -52,6 +52,10 @@ func (m *model) drawRecord(t *rapid.T) ledger.Usage {
 	if u.Billed {
 		u.Cost = ledger.Amount(rapid.OneOf(rapid.SampledFrom([]int64{0, 10_000_000, 90_000_000}), rapid.Int64Range(0, 1e15)).Draw(t, "cost"))
 	}
+	if u.Billed && u.User != 0 && rapid.IntRange(0, 2).Draw(t, "prepaid") == 2 {
+		u.Burnt = drawCredits(t)
+		u.Uncovered = ledger.Amount(rapid.Int64Range(0, 3).Draw(t, "uncovered"))
+	}
 	routes := slices.DeleteFunc(slices.Clone(m.versions[1:]), func(v *ledger.Version) bool { return v.Kind != ledger.RouteVersion })
 	u.Route = rapid.SampledFrom(routes).Draw(t, "route").ID
 	if u.User != 0 {
@@ -117,6 +121,7 @@ func (m *model) appendRecords(t *rapid.T, appenders int) {
 	for _, u := range added {
 		u.Logged = m.logged
 		u.Period = m.l.PeriodAt(u.Time).Month
+		m.users[u.User].credits.burn(&u)
 		m.records = append(m.records, u)
 		if u.User == 0 {
 			continue
@@ -440,6 +445,7 @@ func (m *model) checkUser(t *rapid.T, id ledger.UserID) {
 		t.Fatalf("user %d is missing", id)
 	}
 	m.sameUser(t, a.User(), &u.user)
+	m.checkCredits(t, id)
 	a.Lock()
 	defer a.Unlock()
 	if got := a.DayCalls(u.day.day); got != u.day.calls {

@@ -38,6 +38,8 @@ func TestModel(t *testing.T) {
 			"append more":    m.append, // more often than the rest
 			"append several": m.appendSeveral,
 			"correct":        m.correct,
+			"grant credits":  m.grantCredits,
+			"take credits":   m.takeCredits,
 			"time":           m.moveTime,
 			"checkpoint":     m.checkpoint,
 			"reopen":         m.reopen,
@@ -77,6 +79,8 @@ type modelUser struct {
 	user ledger.User
 	day  modelDay
 	keys []*modelKey // by Key.Index, days by Key.Counts
+
+	credits modelCredits
 }
 
 type modelKey struct {

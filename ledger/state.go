@@ -170,7 +170,7 @@ func (k skip) has(seq uint64, user UserID) bool {
 // at open, in verify and in copies.
 func (s *state) apply(e *entry, done skip, settler Settler) error {
 	if e.body != nil {
-		return s.applyBody(e, done)
+		return s.applyBody(e, done, settler)
 	}
 	u := &e.usage
 	if u.Billed && u.Documents|u.Tokens|int64(u.Cost) < 0 {
@@ -214,6 +214,9 @@ func (s *state) fold(a *Account, u *Usage, done skip, settler Settler) error {
 	if a.id == 0 {
 		return nil
 	}
+	if err := a.purse.burn(u.Burnt, u.Uncovered); err != nil {
+		return fmt.Errorf("entry %d: %w: %w", u.Seq, errMalformed, err)
+	}
 	a.last = u.Seq
 	day := s.day(u.Time, u.Period)
 	a.day.add(day)
@@ -224,6 +227,28 @@ func (s *state) fold(a *Account, u *Usage, done skip, settler Settler) error {
 		a.keys[key.Index].last = max(a.keys[key.Index].last, u.Time.UnixMilli())
 		a.keys[key.Counts].day.add(day)
 	}
+	return nil
+}
+
+// credit changes a user's credits.
+func (s *state) credit(e *entry, user UserID, done skip, settler Settler, change func(*purse) error) error {
+	if user == 0 || int(user) >= len(s.accounts) {
+		return fmt.Errorf("entry %d: %w: user %d was never added", e.seq, errMalformed, user)
+	}
+	if done.has(e.seq, user) {
+		return nil
+	}
+	a := s.accounts[user]
+	s.touch(a)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if settler != nil {
+		defer settler.Settle()
+	}
+	if err := change(&a.purse); err != nil {
+		return fmt.Errorf("entry %d: %w: %w", e.seq, errMalformed, err)
+	}
+	a.purse.seq = e.seq
 	return nil
 }
 
@@ -271,7 +296,7 @@ func (s *state) touch(a *Account) {
 	}
 }
 
-func (s *state) applyBody(e *entry, done skip) error {
+func (s *state) applyBody(e *entry, done skip, settler Settler) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch b := e.body.(type) {
@@ -303,6 +328,17 @@ func (s *state) applyBody(e *entry, done skip) error {
 		return s.changeUser(b.User, func(u *User) { u.Plans = b.Plans })
 	case keyChange:
 		return s.putKey(b.Key)
+	case granted:
+		return s.credit(e, b.User, done, settler, func(p *purse) error {
+			return p.grant(Left{e.seq, b.Grant.Source, b.Grant.Amount, b.Grant.Expires})
+		})
+	case taken:
+		return s.credit(e, b.User, done, settler, func(p *purse) error {
+			if b.Amount == 0 { // all of it was just being burnt
+				return nil
+			}
+			return p.take(b.Grant, b.Amount)
+		})
 	case corrected:
 		return s.correct(e, b, done)
 	case entered:

@@ -24,10 +24,11 @@ type writer struct {
 	names  *nameTable
 	opened map[Month]bool // periods in the log
 
-	full   []packedValue // of the running commit, as coded
-	coded  []coded
-	stored []byte
-	warmed uint64 // what warm read: it must not look unused
+	full     []packedValue // of the running commit, as coded and spending
+	coded    []coded
+	spending spending
+	stored   []byte
+	warmed   uint64 // what warm read: it must not look unused
 
 	saved      position     // the last finished checkpoint
 	checkpoint *checkpoint  // the running one
@@ -205,6 +206,7 @@ func (w *writer) commit(b *batch) (err error) {
 // write puts a batch, and a slice of the running checkpoint, into tx.
 func (w *writer) write(tx *bolt.Tx, items []item, slice *checkpoint) error {
 	clear(w.coded)
+	clear(w.spending)
 	w.coded, w.full = w.coded[:0], w.full[:0]
 	for i := range items {
 		if i%warmPart == 0 {
@@ -270,6 +272,7 @@ func (w *writer) encode(it *item) error {
 		u.Logged = time.UnixMilli(e.logged).UTC()
 		u.Counter &= 0xffffff
 		u.Duration -= u.Duration % durationUnit
+		w.spending.cover(w.l.state.accounts[u.User], u)
 		if err := w.period(u, e.logged); err != nil {
 			return err
 		}
@@ -280,6 +283,10 @@ func (w *writer) encode(it *item) error {
 		if u.Named, err = w.internMeters(u.Named, e.logged); err != nil {
 			return err
 		}
+	}
+	if t, ok := e.body.(taken); ok {
+		w.spending.bound(w.l.state.accounts[t.User], &t)
+		e.body = t
 	}
 	if c, ok := e.body.(corrected); ok {
 		var err error

@@ -1,0 +1,364 @@
+package ledger
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// Source says where credits come from. It decides in which order grants that
+// expire together are burnt: what was given before what was bought.
+type Source string
+
+// The sources of a grant, in the order they are burnt.
+const (
+	Promotion   Source = "promotion"
+	PlanCredits Source = "plan"
+	Adjustment  Source = "adjustment"
+	Purchase    Source = "purchase"
+)
+
+var sources = [...]Source{Promotion, PlanCredits, Adjustment, Purchase}
+
+// MaxCredits is the most that a user can ever be granted, in nanos of a credit:
+// 4.6 billion credits.
+const MaxCredits Amount = 1 << 62
+
+// Grant is an amount of credits that a user was given. Amounts are nanos of a
+// credit.
+type Grant struct {
+	Seq       uint64    `json:"-"` // of its entry, which names it
+	Source    Source    `json:"source"`
+	Amount    Amount    `json:"amount"`
+	Expires   time.Time `json:"expires,omitzero"` // zero: never
+	Reason    string    `json:"reason,omitempty"`
+	Reference string    `json:"reference,omitempty"` // the provider's id of the purchase
+}
+
+// Left is what is left of a grant.
+type Left struct {
+	Seq     uint64 // the grant
+	Source  Source
+	Amount  Amount    // nanos of a credit, more than 0
+	Expires time.Time // UTC; zero: never
+}
+
+// The bodies of credit entries. Back is the user's credit entry before it, so
+// that they can be walked newest first.
+type (
+	granted struct {
+		User  UserID `json:"user"`
+		Grant Grant  `json:"grant"`
+		By    string `json:"by,omitempty"`
+		Back  uint64 `json:"back,omitempty"`
+	}
+	// taken is credits of a grant that are gone and were not burnt.
+	taken struct {
+		User      UserID `json:"user"`
+		Grant     uint64 `json:"grant"`
+		Amount    Amount `json:"amount"`
+		Reason    string `json:"reason"` // "expired", "refunded", ...
+		Reference string `json:"reference,omitempty"`
+		By        string `json:"by,omitempty"`
+		Back      uint64 `json:"back,omitempty"`
+	}
+)
+
+func (granted) kind() kind { return kindGrant }
+func (taken) kind() kind   { return kindTaken }
+
+// purse is the credits of an account. Grants with something left are kept in the
+// order in which they are burnt; the rest of a grant is read from the log.
+type purse struct {
+	seq    uint64 // the user's newest credit entry
+	left   []Left
+	sum    Amount // of left
+	given  Amount // ever granted
+	burnt  Amount // ever
+	lost   Amount // ever: expired, refunded or otherwise taken
+	missed Amount // ever: used, and not covered by any credits
+}
+
+// burnOrder is soonest expiry first, then what was given, then what was bought,
+// the oldest first.
+func burnOrder(a, b Left) int {
+	switch {
+	case a.Expires.IsZero() != b.Expires.IsZero():
+		if a.Expires.IsZero() {
+			return 1
+		}
+		return -1
+	case !a.Expires.Equal(b.Expires):
+		return a.Expires.Compare(b.Expires)
+	}
+	return cmp.Or(cmp.Compare(slices.Index(sources[:], a.Source), slices.Index(sources[:], b.Source)), cmp.Compare(a.Seq, b.Seq))
+}
+
+var errCredits = errors.New("impossible credits")
+
+func (p *purse) grant(l Left) error {
+	milli := milliOf(l.Expires)
+	switch {
+	case !slices.Contains(sources[:], l.Source):
+		return fmt.Errorf("%w: a grant from %q", errCredits, l.Source)
+	case l.Amount <= 0 || l.Amount > MaxCredits-p.given:
+		return fmt.Errorf("%w: a grant of %v; it is more than 0, and with all before it at most %v", errCredits, l.Amount, MaxCredits)
+	case milli > maxMilli || !l.Expires.IsZero() && !l.Expires.Equal(time.UnixMilli(int64(milli))):
+		return fmt.Errorf("%w: a grant that expires at %v", errCredits, l.Expires)
+	}
+	at, _ := slices.BinarySearchFunc(p.left, l, burnOrder)
+	p.left = slices.Insert(p.left, at, l)
+	p.sum += l.Amount
+	p.given += l.Amount
+	return nil
+}
+
+func (p *purse) burn(amount, uncovered Amount) error {
+	if amount < 0 || amount > p.sum || uncovered < 0 {
+		return fmt.Errorf("%w: %v burnt of %v", errCredits, amount, p.sum)
+	}
+	p.sum -= amount
+	p.burnt, p.missed = p.burnt+amount, plus(p.missed, uncovered)
+	for amount > 0 {
+		n := min(amount, p.left[0].Amount)
+		amount -= n
+		if p.left[0].Amount -= n; p.left[0].Amount == 0 {
+			p.left = slices.Delete(p.left, 0, 1)
+		}
+	}
+	return nil
+}
+
+func (p *purse) take(grant uint64, amount Amount) error {
+	i := p.find(grant)
+	if i < 0 || amount <= 0 || amount > p.left[i].Amount {
+		return fmt.Errorf("%w: %v taken of grant %d", errCredits, amount, grant)
+	}
+	p.sum -= amount
+	p.lost += amount
+	if p.left[i].Amount -= amount; p.left[i].Amount == 0 {
+		p.left = slices.Delete(p.left, i, i+1)
+	}
+	return nil
+}
+
+func (p *purse) find(grant uint64) int {
+	return slices.IndexFunc(p.left, func(l Left) bool { return l.Seq == grant })
+}
+
+// appendRow packs a purse: nothing where credits were never granted or missed.
+func (p *purse) appendRow(b []byte) []byte {
+	if p.seq == 0 && p.missed == 0 {
+		return b
+	}
+	b = binary.AppendUvarint(b, p.seq)
+	for _, a := range [...]Amount{p.given, p.burnt, p.lost, p.missed} {
+		b = binary.AppendUvarint(b, uint64(a))
+	}
+	for _, l := range p.left {
+		b = binary.AppendUvarint(b, l.Seq)
+		b = append(b, byte(slices.Index(sources[:], l.Source)))
+		b = binary.AppendUvarint(b, uint64(l.Amount))
+		b = binary.AppendUvarint(b, milliOf(l.Expires))
+	}
+	return b
+}
+
+// milliOf is an instant in milliseconds, 0 where there is none.
+func milliOf(t time.Time) uint64 {
+	if t.IsZero() {
+		return 0
+	}
+	return uint64(t.UnixMilli())
+}
+
+func (p *purse) readRow(r *reader) {
+	*p = purse{}
+	if len(r.b) == 0 {
+		return
+	}
+	p.seq = r.uvarint()
+	p.given, p.burnt, p.lost, p.missed = Amount(r.count()), Amount(r.count()), Amount(r.count()), Amount(r.count())
+	for len(r.b) > 0 && !r.bad {
+		l := Left{Seq: r.uvarint()}
+		source := r.bytes(1)[0]
+		l.Amount = Amount(r.count())
+		milli := r.count()
+		if milli > maxMilli || int(source) >= len(sources) || l.Amount <= 0 || l.Amount > MaxCredits-p.sum {
+			r.bad = true
+			return
+		}
+		if l.Source = sources[source]; milli > 0 {
+			l.Expires = time.UnixMilli(milli).UTC()
+		}
+		p.left = append(p.left, l)
+		p.sum += l.Amount
+	}
+	r.bad = r.bad || p.seq == 0 && p.given|p.lost != 0 || p.seq == 0 && p.missed == 0 || p.given-p.burnt-p.lost != p.sum || !slices.IsSortedFunc(p.left, burnOrder)
+}
+
+// Balance is what is left of all of the account's credits, in nanos of a credit.
+// Call it under Lock.
+func (a *Account) Balance() Amount { return a.purse.sum }
+
+// Credits is what is left of each grant, in the order it will be burnt. Call it
+// under Lock; the slice is valid until Unlock.
+func (a *Account) Credits() []Left { return a.purse.left }
+
+// CreditSums is what became of all credits that an account ever had, in nanos of
+// a credit: Granted = Balance + Burnt + Taken.
+type CreditSums struct {
+	Granted, Burnt, Taken Amount
+	Uncovered             Amount // used when there were no credits any more
+}
+
+// CreditSums adds up the account's credits. Call it under Lock.
+func (a *Account) CreditSums() CreditSums {
+	return CreditSums{Granted: a.purse.given, Burnt: a.purse.burnt, Taken: a.purse.lost, Uncovered: a.purse.missed}
+}
+
+// GrantCredits gives a user credits. ErrNotFound when there is no such user.
+func (l *Ledger) GrantCredits(now time.Time, by string, user UserID, g Grant) (Grant, error) {
+	l.changing.Lock()
+	defer l.changing.Unlock()
+	a := l.Account(user)
+	if a == nil {
+		return g, fmt.Errorf("grant credits to user %d: %w", user, ErrNotFound)
+	}
+	now = l.notBefore(now)
+	if !g.Expires.IsZero() {
+		g.Expires = time.UnixMilli(g.Expires.UnixMilli()).UTC()
+	}
+	if !g.Expires.IsZero() && !g.Expires.After(now) {
+		return g, fmt.Errorf("%w: a grant that has expired, at %v", errCredits, g.Expires)
+	}
+	a.Lock()
+	back, trial := a.purse.seq, purse{given: a.purse.given}
+	a.Unlock()
+	// What cannot be folded must not reach the writer, which would fail for good.
+	if err := trial.grant(Left{1, g.Source, g.Amount, g.Expires}); err != nil {
+		return g, err
+	}
+	if err := l.record(now, nil, granted{user, g, by, back}); err != nil {
+		return g, fmt.Errorf("grant credits to user %d: %w", user, err)
+	}
+	g.Seq, _ = a.creditEntry()
+	return g, nil
+}
+
+// creditEntry is the account's newest credit entry, and its balance.
+func (a *Account) creditEntry() (uint64, Amount) {
+	a.Lock()
+	defer a.Unlock()
+	return a.purse.seq, a.purse.sum
+}
+
+// TakeCredits takes what is left of a grant, or as much of it as is not being
+// burnt at the moment, up to amount: because it has expired, or was paid back.
+// It returns what was taken. settler, when not nil, is told under the account's
+// lock once that is done. ErrNotFound when nothing is left of the grant.
+func (l *Ledger) TakeCredits(now time.Time, by string, user UserID, grant uint64, amount Amount, reason, reference string, settler Settler) (Amount, error) {
+	l.changing.Lock()
+	defer l.changing.Unlock()
+	a := l.Account(user)
+	if a == nil {
+		return 0, fmt.Errorf("take credits of user %d: %w", user, ErrNotFound)
+	}
+	a.Lock()
+	i, before, back := a.purse.find(grant), a.purse.lost, a.purse.seq
+	a.Unlock()
+	if i < 0 || amount <= 0 {
+		return 0, fmt.Errorf("take %v of grant %d of user %d: %w", amount, grant, user, ErrNotFound)
+	}
+	t := taken{User: user, Grant: grant, Amount: amount, Reason: reason, Reference: reference, By: by, Back: back}
+	if err := l.recordSettling(l.notBefore(now), settler, t); err != nil {
+		return 0, fmt.Errorf("take credits of user %d: %w", user, err)
+	}
+	a.Lock()
+	defer a.Unlock()
+	return a.purse.lost - before, nil
+}
+
+// spending is the credits that entries of the running commit burn or take, which
+// are not folded yet.
+type spending map[UserID]Amount
+
+// cover splits what a record burns into what there are credits for and the rest:
+// whatever its caller believed, no balance falls below zero.
+func (s spending) cover(a *Account, u *Usage) {
+	if u.Burnt == 0 {
+		return
+	}
+	_, balance := a.creditEntry()
+	covered := min(u.Burnt, max(0, balance-s[u.User]))
+	u.Burnt, u.Uncovered = covered, plus(u.Uncovered, u.Burnt-covered)
+	s[u.User] += covered
+}
+
+// bound leaves of t what the grant has, all that this commit burns taken off it.
+func (s spending) bound(a *Account, t *taken) {
+	a.Lock()
+	defer a.Unlock()
+	left := Amount(0)
+	if i := a.purse.find(t.Grant); i >= 0 {
+		left = a.purse.left[i].Amount
+	}
+	t.Amount = min(t.Amount, max(0, left-s[t.User]))
+	s[t.User] += t.Amount
+}
+
+// CreditEntry is a grant, or credits that were taken of one.
+type CreditEntry struct {
+	Seq    uint64
+	Logged time.Time // UTC
+	By     string
+	Grant  Grant // of a grant; the one it was taken of has its Seq alone
+	// Taken is 0 for a grant.
+	Taken     Amount
+	Reason    string // why it was taken
+	Reference string
+}
+
+// CreditEntries walks the credit entries of a user, newest first, from before the
+// given one on (0: the newest), until each returns false. It calls back outside
+// of transactions.
+func (l *Ledger) CreditEntries(ctx context.Context, user UserID, before uint64, each func(CreditEntry) bool) error {
+	a := l.Account(user)
+	if a == nil {
+		return fmt.Errorf("credits of user %d: %w", user, ErrNotFound)
+	}
+	seq, _ := a.creditEntry()
+	for seq != 0 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		var e entry
+		if err := view(l.db, func(tx *bolt.Tx) error { return l.readEntry(tx, seq, &e) }); err != nil {
+			return fmt.Errorf("credits of user %d: %w", user, err)
+		}
+		c := CreditEntry{Seq: seq, Logged: time.UnixMilli(e.logged).UTC()}
+		var owner UserID
+		var back uint64
+		switch b := e.body.(type) {
+		case granted:
+			c.Grant, c.By, owner, back = b.Grant, b.By, b.User, b.Back
+			c.Grant.Seq = seq
+		case taken:
+			c.Grant.Seq, c.Taken, c.Reason, c.Reference, c.By, owner, back = b.Grant, b.Amount, b.Reason, b.Reference, b.By, b.User, b.Back
+		}
+		if owner != user || back >= seq {
+			return fmt.Errorf("%w: entry %d is no credit entry of user %d", ErrCorrupt, seq, user)
+		}
+		if (before == 0 || seq < before) && !each(c) {
+			return nil
+		}
+		seq = back
+	}
+	return nil
+}
