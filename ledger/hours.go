@@ -162,6 +162,42 @@ func decodeHour(k, v []byte, n names) ([]hourRow, error) {
 	return rows, nil
 }
 
+// findHour reads one user's row of a packed value, nil when it has none. Those
+// before it are stepped over without being kept.
+func findHour(k, v []byte, wanted UserID, n names) (*hourRow, error) {
+	if len(k) != 8 {
+		return nil, fmt.Errorf("hour key %x: %w", k, errMalformed)
+	}
+	hour, user := splitHourKey(k)
+	first := user
+	r := reader{b: v}
+	base := r.uvarint()
+	for len(r.b) > 0 && !r.bad {
+		if user += UserID(r.id()); user > wanted {
+			return nil, nil
+		}
+		last := base + r.uvarint()
+		count := r.uvarint()
+		if count > uint64(len(r.b)) {
+			r.bad = true
+			break
+		}
+		var routes []routeTotals
+		for range count {
+			if t := (routeTotals{route: VersionID(r.id()), Totals: r.totals(n)}); user == wanted {
+				routes = append(routes, t)
+			}
+		}
+		if user == wanted && !r.bad {
+			return &hourRow{user: user, hourTotals: hourTotals{hour: hour, last: last, routes: routes}}, nil
+		}
+	}
+	if r.bad {
+		return nil, fmt.Errorf("hour %d from user %d: %w", hour, first, errMalformed)
+	}
+	return nil, nil
+}
+
 // packHour encodes sorted rows of one hour into as many values as they need.
 func packHour(rows []hourRow, n names, put func(k, v []byte) error) error {
 	var value, row []byte

@@ -213,13 +213,5 @@ func hourRowOf(bucket *bolt.Bucket, hour int32, user UserID, n names) (*hourRow,
 	if err != nil || key == nil {
 		return nil, err
 	}
-	rows, err := decodeHour(key, bucket.Get(key), n)
-	if err != nil {
-		return nil, err
-	}
-	i, found := slices.BinarySearchFunc(rows, user, func(r hourRow, id UserID) int { return int(int64(r.user) - int64(id)) })
-	if !found {
-		return nil, nil
-	}
-	return &rows[i], nil
+	return findHour(key, bucket.Get(key), user, n)
 }
