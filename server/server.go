@@ -50,8 +50,6 @@ type Options struct {
 	// Idle, when not nil, is called once nothing has been recorded for a while, and
 	// again after each time that something has.
 	Idle func()
-	// WatchEvery is how often the screens are sent what has changed; 0: each second.
-	WatchEvery time.Duration
 }
 
 // Server is a running appliance. Make one with [New] and let it [Server.Run];

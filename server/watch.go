@@ -17,9 +17,9 @@ import (
 
 const (
 	// sampleEvery is how often the counters are read, whether or not anybody
-	// watches, and samples how many are kept: ten minutes.
+	// watches, and samplesKept how many are kept: ten minutes.
 	sampleEvery = 5 * time.Second
-	samples     = 120
+	samplesKept = 120
 )
 
 // sampler reads the counters of the running parts now and then, so that the
@@ -66,7 +66,7 @@ func (s *sampler) keep(ctx context.Context) {
 func (s *sampler) add(c counters) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.ring) > samples {
+	if len(s.ring) > samplesKept {
 		s.ring = slices.Delete(s.ring, 0, 1)
 	}
 	s.ring = append(s.ring, c)
@@ -80,7 +80,7 @@ func (s *sampler) gauges() api.Gauges {
 	if len(ring) == 0 {
 		ring = []counters{now}
 	}
-	calls := make([]int64, 0, samples)
+	calls := make([]int64, 0, samplesKept)
 	for i := 1; i < len(ring); i++ {
 		calls = append(calls, ring[i].live.Calls-ring[i-1].live.Calls)
 	}
@@ -178,10 +178,7 @@ func reasons(now, minute map[string]int64) []api.ReasonCount {
 
 // watch is what the screens of the operator need of the running parts.
 func (s *Server) watch() api.Watch {
-	w := api.Watch{
-		Gauges: s.gauges, Jobs: s.scheduledRuns, Snapshot: s.lastSnapshot,
-		MinFree: int64(s.config.Load().Ledger.MinFree), Every: s.options.WatchEvery,
-	}
+	w := api.Watch{Gauges: s.gauges, Jobs: s.scheduledRuns, Snapshot: s.lastSnapshot, MinFree: int64(s.config.Load().Ledger.MinFree)}
 	if s.billing != nil {
 		w.Billed, w.Doubt = s.billedRuns, s.billing.DoubtSeen
 	}

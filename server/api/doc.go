@@ -10,6 +10,8 @@
 //     Who may open the socket may do everything; each change names the user id of
 //     the peer ([WithPeer]).
 //   - [Client] speaks the operator API.
+//   - [Overview], [UsersView], [UserView], [RecordsTail] and [BillingView] are what
+//     the screens show, as streams of the operator API; see below.
 //   - [Options] is what both handlers stand on, [Billing] what they need of
 //     monthly billing.
 //
@@ -43,6 +45,37 @@
 //     that cannot go on breaks the connection; it never ends as if complete.
 //   - Cursors are opaque, checked, and name a place in a sequence that never
 //     changes: no page shows a record twice or leaves one out.
+//
+// # Screens
+//
+// The operator API has a stream for each screen of `tollgate top`:
+//
+//	GET /v1/watch/overview
+//	GET /v1/watch/users?sort=&up=true&filter=&offset=&limit=
+//	GET /v1/watch/users/{user}
+//	GET /v1/watch/records?user=&route=&status=&outcome=&limit=
+//	GET /v1/watch/billing?state=
+//
+// Each line is an object. {"view": ...} is the view whole, the first at once, then
+// at most one a second and only when something but the time has changed; of records
+// it is those that came since. {} is sent after 15 seconds without one, as a sign
+// of life. {"problem": ...} is the last line where the stream could not go on, as
+// when the server stops (draining). An error before the first view is a problem
+// document with its status.
+//
+//   - Nothing is computed while nobody watches, but a sample of the counters every
+//     five seconds. All who watch share what is made of the whole ledger.
+//   - Figures come from the functions that answer `tollgate usage` and customers.
+//     Those of one user, of a page of users and of the month's usage are of the
+//     moment of the view. What all users owe is rated in the background, at most
+//     2 % of a core, and says when; the order of users is made again the later the
+//     longer it took. With 100,000 users charges are about a minute old, and the
+//     order some seconds; a small ledger's are new in each view.
+//   - An account is locked for one read of its totals; records are read in the short
+//     transactions of the ledger, and what comes faster than it can be looked at is
+//     counted (RecordsTail.Skipped).
+//   - Days and routes are sums of whole hours: one that midnight cuts, in zones
+//     whose offset is not whole hours, counts where it begins.
 //
 // # Crashes
 //

@@ -45,12 +45,12 @@ type Gauges struct {
 
 const (
 	watchEvery = time.Second
-	// signOfLife is how often something is sent when nothing has changed.
-	signOfLife = 15 * time.Second
+	// signOfLife is after how many times something is sent although nothing changed.
+	signOfLife = 15
 	// stuckAfter is how long a client may take to accept a view.
 	stuckAfter = 30 * time.Second
-	// hundredth is the share of a core that a figure of the whole ledger may cost:
-	// one that took so long is not made again for 200 times as long.
+	// rest is for how many times as long as it took a figure of the whole ledger is
+	// not made again: it costs at most half a percent of a core.
 	rest = 200
 )
 
@@ -69,7 +69,7 @@ type watching struct {
 	bill   memo[BillStatus]
 	drafts memo[InvoicesPage]
 	lists  memos[[]ledger.InvoiceID]
-	ranks  memos[[]rank]
+	ranks  memos[ranking]
 }
 
 // verified is the last proof of the ledger.
@@ -129,10 +129,7 @@ func stream[T any](s *service, r *request, same func(before, now *T) bool, look 
 		document := problem(err).Problem()
 		send(line{Problem: &document})
 	}
-	every := s.Watch.Every
-	if every == 0 {
-		every = watchEvery
-	}
+	every := s.watchEvery()
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	if !send(line{View: &view}) {
@@ -161,7 +158,7 @@ func stream[T any](s *service, r *request, same func(before, now *T) bool, look 
 		}
 		out := line{View: &next}
 		if same(&view, &next) {
-			if time.Since(sent) < signOfLife {
+			if time.Since(sent) < signOfLife*every {
 				continue
 			}
 			out.View = nil

@@ -100,7 +100,9 @@ func TestViewsAgreeWithTheOtherAnswers(t *testing.T) {
 		}
 		calls, documents, cost = calls+row.Calls, documents+row.Documents, cost+row.CostCents
 		soFar, projected = soFar+row.ChargeCents, projected+row.ProjectedCents
-		user := await(t, func(ctx context.Context, each func(api.UserView) error) error { return c.WatchUser(ctx, row.Email, each) }, any1)
+		user := await(t, func(ctx context.Context, each func(api.UserView) error) error {
+			return c.WatchUser(ctx, row.Email, each)
+		}, any1)
 		usage := must[api.MonthUsage](t)(c.Usage(ctx, row.Email, ""))
 		if diff := cmp.Diff(usage, user.Usage); diff != "" {
 			t.Error(diff)
@@ -149,7 +151,9 @@ func TestViewsAgreeWithTheOtherAnswers(t *testing.T) {
 	if onDays != calls || !o.Ready || o.Users != len(keys) || o.Currency != "usd" || o.Timezone != "UTC" {
 		t.Errorf("%d calls, %d by day; got %+v", calls, onDays, o)
 	}
-	billing := await(t, func(ctx context.Context, each func(api.BillingView) error) error { return c.WatchBilling(ctx, "", each) },
+	billing := await(t, func(ctx context.Context, each func(api.BillingView) error) error {
+		return c.WatchBilling(ctx, "", each)
+	},
 		func(b api.BillingView) bool { return b.Month.Charges != nil })
 	if diff := cmp.Diff(must[api.BillStatus](t)(c.BillStatus(ctx)), billing.Status); diff != "" {
 		t.Error(diff)

@@ -2,12 +2,14 @@ package api
 
 import (
 	"cmp"
+	"container/heap"
 	"context"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"tollgate/ledger"
 	"tollgate/server/pricing"
@@ -79,8 +81,8 @@ func (r *request) usersQuery() (UsersQuery, error) {
 // now.
 func (s *service) usersView(ctx context.Context, now time.Time, q UsersQuery) (UsersView, error) {
 	month := s.Ledger.PeriodAt(now).Month
-	question := fmt.Sprint(month, " ", q.Sort, " ", q.Up, " ", q.Filter)
-	order, err := s.watch.ranks.of(question).get(s, rankedFor, func() ([]rank, error) { return s.rank(ctx, now, month, q) })
+	question := fmt.Sprint(month, q.Sort, " ", q.Up, q.Offset+q.Limit <= mostRanked, q.Filter)
+	order, err := s.watch.ranks.of(question).get(s, rankedFor, func() (ranking, error) { return s.rank(ctx, now, month, q) })
 	if err != nil {
 		return UsersView{}, err
 	}
@@ -88,9 +90,9 @@ func (s *service) usersView(ctx context.Context, now time.Time, q UsersQuery) (U
 	if err != nil {
 		return UsersView{}, err
 	}
-	view := UsersView{At: now.UTC(), Month: month.String(), Total: len(order), All: all.Users, Users: []UserRow{}}
-	first := min(q.Offset, len(order))
-	for _, ranked := range order[first:min(first+q.Limit, len(order))] {
+	view := UsersView{At: now.UTC(), Month: month.String(), Total: order.fit, All: all.Users, Users: []UserRow{}}
+	first := min(q.Offset, len(order.first))
+	for _, ranked := range order.first[first:min(first+q.Limit, len(order.first))] {
 		a, p, err := s.projected(s.Ledger.Account(ranked.user).User(), now, month)
 		if err != nil {
 			return view, err
@@ -155,48 +157,116 @@ func (a *account) quotas() []MeterQuota {
 	return list
 }
 
-// rank is a user in the order of all.
-type rank struct {
-	user ledger.UserID
-	by   int64
-	text string
+// ranking is users in an order.
+type ranking struct {
+	fit   int    // users who fit the filter
+	first []rank // those in front, or all
 }
 
-// rank orders all users that fit a query. It reads each account's totals under its
+// rank is a user in an order.
+type rank struct {
+	by   int64
+	user ledger.UserID
+	text *string // instead of by
+}
+
+// mostRanked is how many users in front are put in order, where no more are asked
+// for: to find them takes less than to sort everybody.
+const mostRanked = 1000
+
+// rank orders the users that fit a query. It reads each account's totals under its
 // lock for a moment, and of what is rated the last there is.
-func (s *service) rank(ctx context.Context, now time.Time, month ledger.Month, q UsersQuery) ([]rank, error) {
+func (s *service) rank(ctx context.Context, now time.Time, month ledger.Month, q UsersQuery) (ranking, error) {
 	words := strings.Fields(q.Filter)
-	var order []rank
-	rated := &s.watch.rating
+	all := s.ranked(month, q.Sort)
+	fit, err := s.fitting(ctx, now, words, all)
+	if err != nil {
+		return ranking{}, err
+	}
+	before := func(a, b rank) int {
+		compared := cmp.Compare(a.by, b.by)
+		if a.text != nil {
+			compared = cmp.Compare(*a.text, *b.text)
+		}
+		return cmp.Or(upward(q.Up, compared), cmp.Compare(a.user, b.user))
+	}
+	r := ranking{fit: len(fit), first: fit}
+	if q.Offset+q.Limit <= mostRanked && len(fit) > mostRanked {
+		r.first = front(fit, mostRanked, before)
+	}
+	slices.SortFunc(r.first, before)
+	return r, nil
+}
+
+// front is the n elements of a list, in no order, that come first. It changes the
+// list.
+func front[T any](list []T, n int, compare func(a, b T) int) []T {
+	kept := heaped[T]{slices.Clone(list[:n]), compare}
+	heap.Init(&kept)
+	for _, v := range list[n:] {
+		if compare(v, kept.list[0]) < 0 {
+			kept.list[0] = v
+			heap.Fix(&kept, 0)
+		}
+	}
+	return kept.list
+}
+
+// heaped is a heap with what comes last on top.
+type heaped[T any] struct {
+	list    []T
+	compare func(a, b T) int
+}
+
+func (h *heaped[T]) Len() int           { return len(h.list) }
+func (h *heaped[T]) Less(i, j int) bool { return h.compare(h.list[i], h.list[j]) > 0 }
+func (h *heaped[T]) Swap(i, j int)      { h.list[i], h.list[j] = h.list[j], h.list[i] }
+func (h *heaped[T]) Push(v any)         { h.list = append(h.list, v.(T)) }
+func (h *heaped[T]) Pop() any {
+	last := h.list[len(h.list)-1]
+	h.list = h.list[:len(h.list)-1]
+	return last
+}
+
+// ranked is everybody with the measure of an order.
+func (s *service) ranked(month ledger.Month, sort string) []rank {
+	rated := s.watch.rating.snapshot(sort)
+	all := make([]rank, 0, len(rated)+64)
 	for a := range s.Ledger.Accounts(0) {
-		if a.ID()%1024 == 0 && ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		u := a.User()
-		if len(words) > 0 && !fits(u, now, words) {
-			continue
-		}
 		r := rank{user: a.ID()}
-		switch q.Sort {
+		switch sort {
 		case "id":
 			r.by = int64(r.user)
 		case "email":
-			r.text = strings.ToLower(u.Personal.Email)
+			r.text = &a.User().Personal.Email
 		case "quota", "charge", "projected":
-			r.by = rated.measure(r.user, q.Sort)
+			r.by = -1
+			if int(r.user) < len(rated) {
+				r.by = rated[r.user]
+			}
 		default:
-			r.by = usedBy(a, month, q.Sort)
+			r.by = usedBy(a, month, sort)
 		}
-		order = append(order, r)
+		all = append(all, r)
 	}
-	slices.SortFunc(order, func(a, b rank) int {
-		compared := cmp.Compare(a.by, b.by)
-		if compared == 0 && (a.text != "" || b.text != "") {
-			compared = cmp.Compare(a.text, b.text)
+	return all
+}
+
+// fitting keeps of a list the users who have each word somewhere.
+func (s *service) fitting(ctx context.Context, now time.Time, words []string, list []rank) ([]rank, error) {
+	if len(words) == 0 {
+		return list, nil
+	}
+	kept := list[:0]
+	for n, r := range list {
+		if n%1024 == 0 && ctx.Err() != nil {
+			return nil, ctx.Err()
 		}
-		return cmp.Or(upward(q.Up, compared), cmp.Compare(a.user, b.user))
-	})
-	return order, nil
+		if fits(s.Ledger.Account(r.user).User(), now, words) {
+			kept = append(kept, r)
+		}
+	}
+	return kept, nil
 }
 
 // usedBy is a measure of what an account used in the open period, which is in
@@ -219,33 +289,69 @@ func usedBy(a *ledger.Account, month ledger.Month, sort string) (sum int64) {
 	return sum
 }
 
-// measure is what a user was ranked by when it was rated last.
-func (w *rating) measure(id ledger.UserID, sort string) int64 {
+// snapshot is what users were ranked by when they were rated last, by id; of the
+// other orders as many as there are.
+func (w *rating) snapshot(sort string) []int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if int(id) >= len(w.users) {
-		return -1
+	list := make([]int64, len(w.users))
+	for id := range w.users {
+		switch u := &w.users[id]; sort {
+		case "quota":
+			list[id] = int64(u.used)
+		case "charge":
+			list[id] = u.charge
+		case "projected":
+			list[id] = u.projected
+		}
 	}
-	switch u := &w.users[id]; sort {
-	case "quota":
-		return int64(u.used)
-	case "charge":
-		return u.charge
-	default:
-		return u.projected
-	}
+	return list
 }
 
-// fits tells whether a user has each word somewhere, in lower case.
+// fits tells whether a user has each word, in lower case, somewhere.
 func fits(u *ledger.User, now time.Time, words []string) bool {
 	p := &u.Personal
-	email, name, company := strings.ToLower(p.Email), strings.ToLower(p.Name), strings.ToLower(p.Company)
-	plan := strings.ToLower(u.PlanAt(now).Plan)
 	for _, word := range words {
-		if !strings.Contains(email, word) && !strings.Contains(name, word) && !strings.Contains(company, word) &&
-			!strings.Contains(plan, word) && !strings.Contains(string(u.Status), word) && strconv.FormatUint(uint64(u.ID), 10) != word {
+		if !contains(p.Email, word) && !contains(p.Name, word) && !contains(p.Company, word) && !contains(string(u.Status), word) &&
+			!contains(u.PlanAt(now).Plan, word) && !isID(u.ID, word) {
 			return false
 		}
 	}
 	return true
+}
+
+func isID(id ledger.UserID, word string) bool {
+	if !isDigit(word[0]) {
+		return false
+	}
+	n, err := strconv.ParseUint(word, 10, 32)
+	return err == nil && ledger.UserID(n) == id
+}
+
+// contains tells whether text has a word in any case. It copies no text of ASCII,
+// of which nearly all are: it is asked 100,000 times for a key that is pressed.
+func contains(text, word string) bool {
+	for i := range len(text) {
+		if text[i] >= utf8.RuneSelf {
+			return strings.Contains(strings.ToLower(text), word)
+		}
+	}
+	for len(text) >= len(word) {
+		i := 0
+		for i < len(word) && lower(text[i]) == word[i] {
+			i++
+		}
+		if i == len(word) {
+			return true
+		}
+		text = text[1:]
+	}
+	return false
+}
+
+func lower(c byte) byte {
+	if c >= 'A' && c <= 'Z' {
+		return c + 'a' - 'A'
+	}
+	return c
 }
