@@ -161,15 +161,16 @@ func (m *model) planChange(u targetUser) *dialog {
 	return &dialog{
 		title: "CHANGE PLAN OF " + u.name(), what: "the id of the new plan, to see what it would mean",
 		text: []string{"The plan is " + dash(u.plan) + ". An upgrade acts at once, anything else from the next period on."},
-		ask: func(ctx context.Context, plan string) tea.Msg {
+		ask: func(ctx context.Context, plan string) previewMsg {
 			p, err := m.server.PreviewPlan(ctx, u.id, api.ChangePlan{Plan: plan})
-			return previewMsg{u, plan, p, err}
+			return previewMsg{user: u, plan: plan, preview: p, err: err}
 		},
 	}
 }
 
 // previewMsg is what a change of plan would mean.
 type previewMsg struct {
+	of      *dialog // that asked
 	user    targetUser
 	plan    string
 	preview api.PlanPreview
@@ -222,7 +223,7 @@ type doneMsg struct {
 func (m *model) answered(msg tea.Msg) tea.Cmd {
 	switch msg := msg.(type) {
 	case previewMsg:
-		if m.dialog == nil || !m.dialog.busy {
+		if msg.of != m.dialog {
 			return nil // it was left meanwhile
 		}
 		if msg.err != nil {

@@ -17,7 +17,7 @@ type dialog struct {
 	want  string   // exactly this
 
 	do  func(ctx context.Context) (string, error)
-	ask func(ctx context.Context, typed string) tea.Msg // instead of do: a question first
+	ask func(ctx context.Context, typed string) previewMsg // instead of do: a question first
 
 	typed input
 	busy  bool
@@ -27,10 +27,12 @@ type dialog struct {
 func (m *model) dialogKey(k tea.KeyMsg) tea.Cmd {
 	d := m.dialog
 	switch {
-	case d.busy:
+	case d.busy && d.do != nil:
 		return nil // the outcome comes; it cannot be taken back
 	case k.String() == "esc":
 		m.dialog = nil
+	case d.busy:
+		return nil
 	case k.String() == "enter":
 		return m.confirm(d)
 	default:
@@ -49,7 +51,9 @@ func (m *model) confirm(d *dialog) tea.Cmd {
 		return func() tea.Msg {
 			ctx, cancel := context.WithTimeout(ctx, actTime)
 			defer cancel()
-			return d.ask(ctx, typed)
+			answer := d.ask(ctx, typed)
+			answer.of = d
+			return answer
 		}
 	case d.do != nil && typed == clean(d.want):
 		d.busy = true

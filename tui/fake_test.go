@@ -31,6 +31,7 @@ type fake struct {
 	asked   []string // what was watched and done, in order
 	refuses error    // what acts answer
 	hold    chan struct{}
+	open    int // streams
 }
 
 func (f *fake) note(format string, args ...any) {
@@ -43,6 +44,13 @@ func (f *fake) did() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.asked)
+}
+
+// following is how many streams are open.
+func (f *fake) following() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.open
 }
 
 // fail ends all streams and refuses new ones; nil lets them come again.
@@ -66,7 +74,13 @@ func stay[T any](ctx context.Context, f *fake, view T, each func(T) error) error
 		f.cut = make(chan struct{})
 	}
 	cut := f.cut
+	f.open++
 	f.mu.Unlock()
+	defer func() {
+		f.mu.Lock()
+		f.open--
+		f.mu.Unlock()
+	}()
 	if err := each(view); err != nil {
 		return err
 	}

@@ -21,10 +21,11 @@ import (
 // of synctest: commands run beside it, and their messages come when they are
 // there. It must be used inside synctest.Test.
 type screen struct {
-	t     *testing.T
-	model tea.Model
-	msgs  chan tea.Msg
-	quit  bool
+	t       *testing.T
+	model   tea.Model
+	msgs    chan tea.Msg
+	quit    bool
+	updates int
 }
 
 // atRest has all text without colours.
@@ -37,7 +38,7 @@ func begin(t *testing.T, s tui.Server, o tui.Options, w, h int) *screen {
 	t.Cleanup(cancel)
 	c := &screen{t: t, model: tui.New(ctx, s, o), msgs: make(chan tea.Msg, 64)}
 	c.run(c.model.Init())
-	c.send(tea.WindowSizeMsg{Width: w, Height: h})
+	c.resize(w, h)
 	return c
 }
 
@@ -70,6 +71,7 @@ func (c *screen) update(msg tea.Msg) {
 		c.quit = true
 		return
 	}
+	c.updates++
 	model, command := c.model.Update(msg)
 	c.model = model
 	c.model.View()
@@ -95,6 +97,9 @@ func (c *screen) keys(keys ...string) {
 		c.send(press(k))
 	}
 }
+
+// resize gives the terminal another size.
+func (c *screen) resize(w, h int) { c.send(tea.WindowSizeMsg{Width: w, Height: h}) }
 
 // types types a text.
 func (c *screen) types(text string) {

@@ -57,6 +57,7 @@ type shared struct {
 // Messages from a page to the model.
 type (
 	reopenMsg struct{}              // the page wants another stream
+	turnMsg   struct{ to int }      // show the page
 	openMsg   struct{ user string } // show the user
 	followMsg struct{ user string } // show the user's records
 	promptMsg struct {              // have a line typed
@@ -153,6 +154,8 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		return m, m.follows.next
 	case reopenMsg:
 		return m, m.open()
+	case turnMsg:
+		return m, m.turn(msg.to)
 	case openMsg:
 		m.pages[userPage].(*user).of(msg.user)
 		return m, m.turn(userPage)
@@ -310,6 +313,10 @@ func (m *model) tabs() string {
 // state says of when the numbers are, and whether they are live.
 func (m *model) state() string {
 	at := "as of --:--:-- UTC"
+	live := m.st.good.Render("live")
+	if m.o.Write {
+		live += "  " + m.st.bold.Render("may write")
+	}
 	if t := m.pages[m.at].asOf(); !t.IsZero() {
 		at = "as of " + t.UTC().Format("15:04:05") + " UTC"
 	}
@@ -318,14 +325,14 @@ func (m *model) state() string {
 		return at
 	case m.lost != nil:
 		var refused *api.Error
-		if errors.As(m.lost, &refused) {
+		if errors.As(m.lost, &refused) && refused.Status < 500 {
 			return at + "  " + m.st.bad.Render("refused: "+clean(m.lost.Error()))
 		}
 		return at + "  " + m.st.bad.Render("RECONNECTING: "+clean(m.lost.Error()))
 	case !m.heard:
 		return at + "  connecting"
 	}
-	return at + "  " + m.st.good.Render("live")
+	return at + "  " + live
 }
 
 // bottom is the outcome of what was done, the line that is typed, or the keys.

@@ -215,7 +215,7 @@ func (p *records) body(w, h int) []string {
 
 // recordTable is the columns of records; of one user without the user.
 func recordTable(head string, users bool) *table {
-	t := newTable(column{head: head}, column{head: "STATUS"}, column{head: "OUTCOME", drop: 3}, column{head: "ROUTE", least: 10}, column{head: "DOCS", right: true, drop: 4}, column{head: "TOKENS", right: true, drop: 5},
+	t := newTable(column{head: head}, column{head: "STATUS"}, column{head: "OUTCOME", drop: 3}, column{head: "ROUTE", least: 16}, column{head: "DOCS", right: true, drop: 4}, column{head: "TOKENS", right: true, drop: 5},
 		column{head: "COST", right: true, drop: 2}, column{head: "TOOK", right: true, drop: 1}, column{head: "REQUEST", drop: 9})
 	if users {
 		t.columns = slices.Insert(t.columns, 1, column{head: "USER", right: true})

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
+
+	"tollgate/server/api"
 )
 
 const (
@@ -69,6 +71,9 @@ func (s *stream) run() {
 		})
 		if s.ctx.Err() != nil {
 			return
+		}
+		if err == nil {
+			err = api.ErrWatchEnded
 		}
 		s.tell(nil, err)
 		if !s.wait(pause) {

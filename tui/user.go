@@ -69,6 +69,8 @@ func (p *user) key(k tea.KeyMsg) tea.Cmd {
 			}
 			return send(openMsg{text})
 		}})
+	case matches(k, keys.back):
+		return send(turnMsg{usersPage})
 	case matches(k, keys.records) && p.view != nil:
 		return send(followMsg{rowID(p.view.Row)})
 	case matches(k, keys.enter):

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/charmbracelet/bubbles/key"
@@ -165,7 +166,7 @@ func (p *users) body(w, h int) []string {
 	}
 	t := newTable(
 		column{head: "USER" + p.mark("id"), right: true, drop: 10},
-		column{head: "E-MAIL" + p.mark("email"), least: 16},
+		column{head: "E-MAIL" + p.mark("email"), least: 20},
 		column{head: "PLAN", drop: 5},
 		column{head: "CALLS" + p.mark("calls"), right: true, drop: 6},
 		column{head: "QUOTA" + p.mark("quota"), right: true},
@@ -178,6 +179,11 @@ func (p *users) body(w, h int) []string {
 		column{head: "CREDITS", right: true, drop: 8},
 		column{head: "STATUS", drop: 1, least: 9},
 	)
+	for i, c := range t.columns { // what they are ordered by is always seen
+		if c.head != strings.TrimRight(c.head, "▲▼") {
+			t.columns[i].drop = 0
+		}
+	}
 	for _, u := range v.Users {
 		quota, bar := quotaText(u.Quota), ""
 		if u.Quota != nil {
@@ -187,7 +193,11 @@ func (p *users) body(w, h int) []string {
 		if u.Balance != nil {
 			balance = count(*u.Balance)
 		}
-		t.add(rowID(u), dash(u.Email), u.Plan, count(u.Calls), quota, bar, count(u.Documents), count(u.Tokens),
+		name := dash(u.Email)
+		if u.Status != "active" || u.Owes {
+			name = "! " + name // where the status has no room
+		}
+		t.add(rowID(u), name, u.Plan, count(u.Calls), quota, bar, count(u.Documents), count(u.Tokens),
 			p.o.money(u.CostCents), p.o.money(u.ChargeCents), p.o.money(u.ProjectedCents), balance, statusText(u))
 		if quotaLevel(u.Quota) > 0 {
 			t.style(4, p.st.warn.Render)
@@ -229,9 +239,9 @@ func (p *users) mark(sort string) string {
 	case p.query.Sort != sort:
 		return ""
 	case p.query.Up:
-		return " ▲"
+		return "▲"
 	}
-	return " ▼"
+	return "▼"
 }
 
 // quotaText is 847 / 1,000 (84.7%), with a word where it is used up.
