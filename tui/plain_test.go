@@ -35,9 +35,9 @@ func TestPlain(t *testing.T) {
 
 func TestPlainFails(t *testing.T) {
 	f := busy()
-	f.fail(gone)
-	if err := tui.Plain(t.Context(), f, atRest, os.Stderr); !errors.Is(err, gone) {
-		t.Errorf("got %v, want %v", err, gone)
+	f.fail(errGone)
+	if err := tui.Plain(t.Context(), f, atRest, os.Stderr); !errors.Is(err, errGone) {
+		t.Errorf("got %v, want %v", err, errGone)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
