@@ -145,7 +145,8 @@ func (b *Billing) Pin(ctx context.Context) error {
 	if drift := b.Now().Sub(account.Now); drift.Abs() > maxDrift && (account.Live || !b.TestClock) {
 		return fmt.Errorf("%w: it is %s ahead of it; set the clock of this machine, and until then nothing is charged", ErrClock, drift.Round(time.Second))
 	}
-	b.pinned, b.clock.doubt = b.Now(), ""
+	b.pinned = b.Now()
+	b.noDoubt()
 	return nil
 }
 

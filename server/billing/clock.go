@@ -94,7 +94,7 @@ func (b *Billing) AcceptClock() {
 	if doubt := b.doubted(); doubt != "" {
 		b.Log.Warn("the clock was confirmed", "clock", b.Now(), "doubt", doubt)
 	}
-	b.clock.doubt = ""
+	b.noDoubt()
 }
 
 // ClockDoubt is why the clock is in doubt, for the operator; "": it is not.

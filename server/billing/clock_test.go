@@ -99,10 +99,13 @@ func TestClockInDoubt(t *testing.T) {
 		h.works(billing.ErrDoubt, 0)
 		h.pass(time.Minute, 0)
 		h.works(billing.ErrDoubt, 0)
-		if h.ClockDoubt() == "" {
+		if h.ClockDoubt() == "" || h.DoubtSeen() != h.ClockDoubt() {
 			t.Error("the operator is not told")
 		}
 		h.AcceptClock()
+		if h.DoubtSeen() != "" {
+			t.Error("the operator is told of a doubt that was set aside")
+		}
 		h.works(nil, 1)
 		h.pass(40*day, 0)
 		h.works(nil, 2)

@@ -81,15 +81,18 @@ func (b *Billing) closeByTime(ctx context.Context) error {
 	return err
 }
 
-// DoubtSeen is [Billing.ClockDoubt] without waiting for the invoice that is being
-// collected: while one is, what was seen last.
+// DoubtSeen is why the clock was in doubt when that was looked at last, as it is
+// each minute; "": it was not. Unlike [Billing.ClockDoubt] it waits for nobody.
 func (b *Billing) DoubtSeen() string {
-	if b.working.TryLock() {
-		defer b.working.Unlock()
-		return b.doubted()
-	}
 	if seen := b.doubtSeen.Load(); seen != nil {
 		return *seen
 	}
 	return ""
+}
+
+// noDoubt takes back the doubt of the clock.
+func (b *Billing) noDoubt() {
+	none := ""
+	b.clock.doubt = none
+	b.doubtSeen.Store(&none)
 }
