@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,10 +9,18 @@ import (
 	"io"
 	"net/url"
 	"strconv"
+	"time"
 )
 
 // ErrWatchEnded: the server ended the stream, as it does when it stops.
 var ErrWatchEnded = errors.New("tollgate ended the connection; is it stopping?")
+
+// ErrWatchSilent: not even a sign of life has come for a while, as when the server
+// is stopped in a debugger.
+var ErrWatchSilent = errors.New("tollgate has sent nothing for a while; is it still there?")
+
+// silentAfter is three signs of life.
+const silentAfter = 45 * time.Second
 
 // WatchOverview tells each of the overview now and of each change, until ctx
 // ends, each fails or the connection does.
@@ -62,19 +71,25 @@ func watch[T any](ctx context.Context, c *Client, path string, values url.Values
 	if len(values) > 0 {
 		path += "?" + values.Encode()
 	}
-	r, err := c.do(ctx, "GET", path, typeNDJSON, nil)
+	heard, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	silence := time.AfterFunc(silentAfter, func() { cancel(ErrWatchSilent) })
+	defer silence.Stop()
+	r, err := c.do(heard, "GET", path, typeNDJSON, nil)
 	if err != nil {
-		return err
+		return cmp.Or(context.Cause(heard), err)
 	}
 	defer r.Body.Close()
-	for lines := json.NewDecoder(r.Body); ; {
+	for lines := json.NewDecoder(r.Body); ; silence.Reset(silentAfter) {
 		var line struct {
 			Problem *Problem `json:"problem"`
 			View    *T       `json:"view"`
 		}
-		switch err := lines.Decode(&line); {
-		case ctx.Err() != nil:
-			return ctx.Err()
+		err := lines.Decode(&line)
+		silence.Stop() // each may take its time
+		switch {
+		case heard.Err() != nil:
+			return context.Cause(heard)
 		case errors.Is(err, io.EOF):
 			return ErrWatchEnded
 		case err != nil:

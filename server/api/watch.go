@@ -70,6 +70,7 @@ type watching struct {
 	drafts memo[InvoicesPage]
 	lists  memos[[]ledger.InvoiceID]
 	ranks  memos[ranking]
+	texts  texts
 }
 
 // verified is the last proof of the ledger.
@@ -203,6 +204,7 @@ func (s *service) enter() (leave func()) {
 		defer w.mu.Unlock()
 		if w.watchers--; w.watchers == 0 {
 			w.leave()
+			w.texts.forget()
 		}
 	}
 }

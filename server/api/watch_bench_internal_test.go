@@ -12,6 +12,7 @@ import (
 
 	"tollgate/ledger"
 	"tollgate/server/admission"
+	"tollgate/server/billing"
 	"tollgate/server/pricing"
 )
 
@@ -20,9 +21,19 @@ type benchClock struct{ Clock }
 
 func (benchClock) Test() bool { return true }
 
+// benchBilling is real billing, of which only its status is asked.
+type benchBilling struct {
+	Billing
+	real *billing.Billing
+}
+
+func (b benchBilling) Collects() bool                         { return true }
+func (b benchBilling) Unbilled(u *ledger.User) []ledger.Month { return b.real.Unbilled(u) }
+func (b benchBilling) NextRun() time.Time                     { return b.real.NextRun() }
+
 // newCity is the operator's service over a ledger with many users on the shipped
 // plans, each of whom called now and then in the last 29 days.
-func newCity(b *testing.B, users, callsEach int) (*service, func() time.Time) {
+func newCity(b testing.TB, users, callsEach int) (*service, func() time.Time) {
 	b.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "tollgate-bench-") // setting up is thousands of commits
 	if err != nil {
@@ -80,8 +91,13 @@ func newCity(b *testing.B, users, callsEach int) (*service, func() time.Time) {
 	}
 	clock := func() time.Time { return now }
 	book := pricing.NewBook()
+	real, err := billing.New(billing.Options{Ledger: l, Book: book, Now: clock, Log: slog.New(slog.DiscardHandler), TestClock: true, Settings: billing.Settings{Grace: time.Hour, RunAt: time.Hour}})
+	if err != nil {
+		b.Fatal(err)
+	}
 	return newService(Options{
-		Ledger: l, Book: book, Gate: admission.New(l, admission.Options{Now: clock, Book: book}), Now: clock, Log: slog.New(slog.DiscardHandler),
+		Billing: benchBilling{real: real},
+		Ledger:  l, Book: book, Gate: admission.New(l, admission.Options{Now: clock, Book: book}), Now: clock, Log: slog.New(slog.DiscardHandler),
 		Settings: func() Settings { return Settings{Plans: plans, DefaultPlan: "free"} },
 		Draining: func() bool { return false }, Uptime: func() int64 { return 0 }, Clock: benchClock{},
 	}), clock
@@ -121,6 +137,10 @@ func BenchmarkViews(b *testing.B) {
 	})
 	run("overview each second", func() error {
 		_, err := s.overview(ctx, now())
+		return err
+	})
+	run("status of billing", func() error {
+		_, err := s.billStatus(ctx)
 		return err
 	})
 	run("days of everyone", func() error {

@@ -6,10 +6,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"tollgate/ledger"
 	"tollgate/server/pricing"
@@ -93,7 +91,7 @@ func (s *service) usersView(ctx context.Context, now time.Time, q UsersQuery) (U
 	view := UsersView{At: now.UTC(), Month: month.String(), Total: order.fit, All: all.Users, Users: []UserRow{}}
 	first := min(q.Offset, len(order.first))
 	for _, ranked := range order.first[first:min(first+q.Limit, len(order.first))] {
-		a, p, err := s.projected(s.Ledger.Account(ranked.user).User(), now, month)
+		a, p, err := s.projected(ranked.account.User(), now, month)
 		if err != nil {
 			return view, err
 		}
@@ -165,9 +163,10 @@ type ranking struct {
 
 // rank is a user in an order.
 type rank struct {
-	by   int64
-	user ledger.UserID
-	text *string // instead of by
+	by      int64
+	user    ledger.UserID
+	text    *string // instead of by
+	account *ledger.Account
 }
 
 // mostRanked is how many users in front are put in order, where no more are asked
@@ -179,7 +178,7 @@ const mostRanked = 1000
 func (s *service) rank(ctx context.Context, now time.Time, month ledger.Month, q UsersQuery) (ranking, error) {
 	words := strings.Fields(q.Filter)
 	all := s.ranked(month, q.Sort)
-	fit, err := s.fitting(ctx, now, words, all)
+	fit, err := s.watch.texts.fitting(ctx, now, words, all)
 	if err != nil {
 		return ranking{}, err
 	}
@@ -231,9 +230,10 @@ func (h *heaped[T]) Pop() any {
 // ranked is everybody with the measure of an order.
 func (s *service) ranked(month ledger.Month, sort string) []rank {
 	rated := s.watch.rating.snapshot(sort)
-	all := make([]rank, 0, len(rated)+64)
+	known, _ := s.Ledger.Status() // an error is about the sizes of file and disk
+	all := make([]rank, 0, known.Users)
 	for a := range s.Ledger.Accounts(0) {
-		r := rank{user: a.ID()}
+		r := rank{user: a.ID(), account: a}
 		switch sort {
 		case "id":
 			r.by = int64(r.user)
@@ -250,23 +250,6 @@ func (s *service) ranked(month ledger.Month, sort string) []rank {
 		all = append(all, r)
 	}
 	return all
-}
-
-// fitting keeps of a list the users who have each word somewhere.
-func (s *service) fitting(ctx context.Context, now time.Time, words []string, list []rank) ([]rank, error) {
-	if len(words) == 0 {
-		return list, nil
-	}
-	kept := list[:0]
-	for n, r := range list {
-		if n%1024 == 0 && ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		if fits(s.Ledger.Account(r.user).User(), now, words) {
-			kept = append(kept, r)
-		}
-	}
-	return kept, nil
 }
 
 // usedBy is a measure of what an account used in the open period, which is in
@@ -306,52 +289,4 @@ func (w *rating) snapshot(sort string) []int64 {
 		}
 	}
 	return list
-}
-
-// fits tells whether a user has each word, in lower case, somewhere.
-func fits(u *ledger.User, now time.Time, words []string) bool {
-	p := &u.Personal
-	for _, word := range words {
-		if !contains(p.Email, word) && !contains(p.Name, word) && !contains(p.Company, word) && !contains(string(u.Status), word) &&
-			!contains(u.PlanAt(now).Plan, word) && !isID(u.ID, word) {
-			return false
-		}
-	}
-	return true
-}
-
-func isID(id ledger.UserID, word string) bool {
-	if !isDigit(word[0]) {
-		return false
-	}
-	n, err := strconv.ParseUint(word, 10, 32)
-	return err == nil && ledger.UserID(n) == id
-}
-
-// contains tells whether text has a word in any case. It copies no text of ASCII,
-// of which nearly all are: it is asked 100,000 times for a key that is pressed.
-func contains(text, word string) bool {
-	for i := range len(text) {
-		if text[i] >= utf8.RuneSelf {
-			return strings.Contains(strings.ToLower(text), word)
-		}
-	}
-	for len(text) >= len(word) {
-		i := 0
-		for i < len(word) && lower(text[i]) == word[i] {
-			i++
-		}
-		if i == len(word) {
-			return true
-		}
-		text = text[1:]
-	}
-	return false
-}
-
-func lower(c byte) byte {
-	if c >= 'A' && c <= 'Z' {
-		return c + 'a' - 'A'
-	}
-	return c
 }
