@@ -47,17 +47,17 @@ func (p *billing) asOf() time.Time {
 
 func (p *billing) keys() []key.Binding { return []key.Binding{p.keyMap.state, p.keyMap.enter} }
 
-func (p *billing) key(k tea.KeyMsg) tea.Cmd {
+func (p *billing) key(k tea.KeyMsg) tea.Msg {
 	switch {
 	case matches(k, p.keyMap.state):
 		p.state = (p.state + 1) % len(invoiceStates)
-		return send(reopenMsg{})
+		return reopenMsg{}
 	case matches(k, p.keyMap.enter):
 		switch item := p.lines.chosen().(type) {
 		case api.Invoice:
-			return send(invoiceDetail(p.shared, item))
+			return invoiceDetail(p.shared, item)
 		case api.InvoiceFailure:
-			return send(failureDetail(p.shared, item))
+			return failureDetail(p.shared, item)
 		}
 	default:
 		p.lines.key(k)

@@ -250,3 +250,43 @@ func TestAllSizes(t *testing.T) {
 		}
 	}
 }
+
+// TestTypedAhead: keys that come together mean the same as one after the other.
+func TestTypedAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := busy()
+		s := begin(t, f, atRest, 80, 24)
+		s.keys("2")
+		for _, k := range []string{"/", "q", "1", "enter", "/", "ctrl+u", "E", "enter", "4", "/", "q", "enter"} {
+			s.update(press(k))
+		}
+		s.settle()
+		if s.quit {
+			t.Fatal("what was typed was obeyed")
+		}
+		s.has("[4 Records]", `filter "q"`)
+		s.keys("2")
+		s.has(`filter "E"`)
+	})
+}
+
+// TestKeysOfOneRead: a terminal hands over what was typed fast as one message.
+func TestKeysOfOneRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := begin(t, busy(), atRest, 80, 24)
+		s.keys("2", "4?q2", "jj/b")
+		s.keys("qx")
+		s.has("[2 Users]", "id): bqx")
+		s.keys("esc")
+		s.has("> ! user03@")
+		s.types("q")
+		s.types("5")
+		if s.has("[2 Users]"); s.quit {
+			t.Error("pasted text was obeyed")
+		}
+		s.keys("jqj")
+		if !s.quit {
+			t.Error("q among others does not leave")
+		}
+	})
+}

@@ -33,8 +33,9 @@ type page interface {
 	show(view any)
 	// asOf is the time of what is shown, zero for none.
 	asOf() time.Time
-	// key acts on a key; the message of the command tells the model more.
-	key(k tea.KeyMsg) tea.Cmd
+	// key acts on a key. What it returns, unless nil, tells the model more, before
+	// the next key.
+	key(k tea.KeyMsg) tea.Msg
 	// body is the page in w columns and at most h lines.
 	body(w, h int) []string
 	// keys are those of the page, most wanted first.
@@ -62,7 +63,7 @@ type (
 	followMsg struct{ user string } // show the user's records
 	promptMsg struct {              // have a line typed
 		label, text string
-		done        func(text string) tea.Cmd
+		done        func(text string) tea.Msg
 	}
 	detailMsg struct { // show something in full
 		title string
@@ -73,8 +74,6 @@ type (
 		bad  bool
 	}
 )
-
-func send(msg tea.Msg) tea.Cmd { return func() tea.Msg { return msg } }
 
 // model is the program's state.
 type model struct {
@@ -142,7 +141,7 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 			return m, m.open() // there is room for more
 		}
 	case tea.KeyMsg:
-		return m, m.key(msg)
+		return m, m.typed(msg)
 	case newsMsg:
 		if msg.from != m.follows {
 			return m, nil // of a page that was left
@@ -177,6 +176,22 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		return m, m.answered(msg)
 	}
 	return m, nil
+}
+
+// typed takes keys apart that came in one read, as they do when somebody types
+// ahead on a slow line. What is pasted is text for a line, and is obeyed nowhere.
+func (m *model) typed(k tea.KeyMsg) tea.Cmd {
+	switch {
+	case k.Paste && m.dialog == nil && m.prompt == nil:
+		return nil
+	case k.Paste || k.Type != tea.KeyRunes || len(k.Runes) < 2:
+		return m.key(k)
+	}
+	var all []tea.Cmd
+	for _, r := range k.Runes {
+		all = append(all, m.key(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune{r}, Alt: k.Alt}))
+	}
+	return tea.Batch(all...)
 }
 
 // key acts on a key: what lies on top has it first.
@@ -221,7 +236,17 @@ func (m *model) key(k tea.KeyMsg) tea.Cmd {
 	case key.Matches(k, m.keyMap.writes()...):
 		return m.act(k)
 	}
-	return m.pages[m.at].key(k)
+	return m.then(m.pages[m.at].key(k))
+}
+
+// then is what follows from what a page wants. It is no command: the next key,
+// which may have been typed already, must find it done.
+func (m *model) then(msg tea.Msg) tea.Cmd {
+	if msg == nil {
+		return nil
+	}
+	_, command := m.Update(msg)
+	return command
 }
 
 // closing is the window after a key: nil when that closed it.
@@ -242,7 +267,7 @@ func (m *model) promptKey(k tea.KeyMsg) tea.Cmd {
 	case "enter":
 		p := m.prompt
 		m.prompt = nil
-		return p.done(strings.TrimSpace(p.input.text))
+		return m.then(p.done(strings.TrimSpace(p.input.text)))
 	default:
 		m.prompt.input.key(k)
 	}

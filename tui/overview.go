@@ -40,7 +40,7 @@ func (p *overview) asOf() time.Time {
 func (p *overview) keys() []key.Binding { return nil }
 func (p *overview) target() target      { return target{} }
 
-func (p *overview) key(k tea.KeyMsg) tea.Cmd {
+func (p *overview) key(k tea.KeyMsg) tea.Msg {
 	p.lines.key(k)
 	return nil
 }

@@ -21,34 +21,55 @@ const topUsers = 10
 
 var errSeen = errors.New("one is enough")
 
-// First is the first value that a stream sends, as the pages show it first.
-func First[T any](ctx context.Context, watch func(ctx context.Context, each func(T) error) error) (T, error) {
-	var first T
+// first is the first value that a stream sends.
+func first[T any](ctx context.Context, watch func(ctx context.Context, each func(T) error) error) (T, error) {
+	var seen T
 	err := watch(ctx, func(v T) error {
-		first = v
+		seen = v
 		return errSeen
 	})
 	if errors.Is(err, errSeen) {
 		err = nil
 	}
-	return first, err
+	return seen, err
+}
+
+// chargesWithin is how long a report waits for the charges of the month, which the
+// server rates once somebody looks.
+const chargesWithin = 2 * time.Second
+
+// Look is the overview now, with the charges of the month where they come in time.
+func Look(ctx context.Context, s Server) (api.Overview, error) {
+	var look api.Overview
+	inTime, cancel := context.WithTimeout(ctx, chargesWithin)
+	defer cancel()
+	err := s.WatchOverview(inTime, func(v api.Overview) error {
+		if look = v; v.Month.Charges != nil {
+			return errSeen
+		}
+		return nil
+	})
+	if errors.Is(err, errSeen) || inTime.Err() != nil && ctx.Err() == nil && !look.At.IsZero() {
+		return look, nil
+	}
+	return look, err
 }
 
 // Plain writes the overview, the top users and billing as one report, a line
 // after the other, with nothing that only an eye can read.
 func Plain(ctx context.Context, s Server, o Options, w io.Writer) error {
 	all := &shared{server: s, o: o, st: newStyles(termenv.Ascii, false)}
-	look, err := First(ctx, s.WatchOverview)
+	look, err := Look(ctx, s)
 	if err != nil {
 		return err
 	}
-	top, err := First(ctx, func(ctx context.Context, each func(api.UsersView) error) error {
+	top, err := first(ctx, func(ctx context.Context, each func(api.UsersView) error) error {
 		return s.WatchUsers(ctx, api.UsersQuery{Sort: "cost", Limit: topUsers}, each)
 	})
 	if err != nil {
 		return err
 	}
-	bills, err := First(ctx, func(ctx context.Context, each func(api.BillingView) error) error {
+	bills, err := first(ctx, func(ctx context.Context, each func(api.BillingView) error) error {
 		return s.WatchBilling(ctx, "", each)
 	})
 	if err != nil {

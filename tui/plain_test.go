@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 
 	"github.com/muesli/termenv"
@@ -16,7 +17,7 @@ import (
 
 func TestPlain(t *testing.T) {
 	for name, server := range map[string]*fake{"busy": busy(), "empty": empty(), "odd": odd()} {
-		t.Run(name, func(t *testing.T) {
+		bubble(t, name, func(t *testing.T) {
 			var out bytes.Buffer
 			if err := tui.Plain(t.Context(), server, tui.Options{Currency: "usd", Digits: 2, Profile: termenv.TrueColor, Colour: true}, &out); err != nil {
 				t.Fatal(err)
@@ -39,9 +40,43 @@ func TestPlainFails(t *testing.T) {
 	if err := tui.Plain(t.Context(), f, atRest, os.Stderr); !errors.Is(err, errGone) {
 		t.Errorf("got %v, want %v", err, errGone)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := tui.First(ctx, busy().WatchOverview); err != nil {
-		t.Errorf("what was sent at once is lost: %v", err)
-	}
+}
+
+// TestLookWaitsForCharges: a moment, not for ever.
+func TestLookWaitsForCharges(t *testing.T) {
+	bubble(t, "they come", func(t *testing.T) {
+		f := busy()
+		charges := f.overview.Month.Charges
+		f.overview.Month.Charges = nil
+		go func() {
+			<-time.After(time.Second)
+			o := f.overview
+			o.Month.Charges = charges
+			f.look(o)
+		}()
+		// The fake does not end its stream with what was pushed beside it, so it
+		// takes all the time there is.
+		got, err := tui.Look(t.Context(), f)
+		if err != nil || got.Month.Charges == nil {
+			t.Errorf("got %v, %v", got.Month.Charges, err)
+		}
+	})
+	bubble(t, "they do not", func(t *testing.T) {
+		f := busy()
+		f.overview.Month.Charges = nil
+		start := time.Now()
+		got, err := tui.Look(t.Context(), f)
+		if err != nil || got.At.IsZero() || time.Since(start) > 3*time.Second {
+			t.Errorf("got %v, %v after %v", got.At, err, time.Since(start))
+		}
+	})
+	bubble(t, "interrupted", func(t *testing.T) {
+		f := busy()
+		f.overview.Month.Charges = nil
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := tui.Look(ctx, f); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+	})
 }

@@ -105,7 +105,7 @@ func (p *records) keys() []key.Binding {
 	return []key.Binding{k.pause, k.filter, k.enter}
 }
 
-func (p *records) key(k tea.KeyMsg) tea.Cmd {
+func (p *records) key(k tea.KeyMsg) tea.Msg {
 	keys := p.keyMap
 	switch {
 	case matches(k, keys.pause):
@@ -116,16 +116,16 @@ func (p *records) key(k tea.KeyMsg) tea.Cmd {
 			p.waiting = api.RecordsTail{}
 		}
 	case matches(k, keys.filter):
-		return send(promptMsg{"filter (user: route: status: outcome:)", p.filter, func(text string) tea.Cmd {
+		return promptMsg{"filter (user: route: status: outcome:)", p.filter, func(text string) tea.Msg {
 			p.ask(text)
-			return send(reopenMsg{})
-		}})
+			return reopenMsg{}
+		}}
 	case matches(k, keys.back) && p.filter != "":
 		p.ask("")
-		return send(reopenMsg{})
+		return reopenMsg{}
 	case matches(k, keys.enter):
 		if r, ok := p.lines.chosen().(api.Record); ok {
-			return send(recordDetail(p.shared, r))
+			return recordDetail(p.shared, r)
 		}
 	default:
 		p.lines.key(k)

@@ -13,7 +13,7 @@ import (
 
 // pass lets time go by in the bubble, and what comes with it.
 func (c *screen) pass(d time.Duration) {
-	time.Sleep(d)
+	<-time.After(d)
 	c.settle()
 }
 

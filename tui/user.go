@@ -59,28 +59,28 @@ func (p *user) keys() []key.Binding {
 	return []key.Binding{ask, k.enter, k.records}
 }
 
-func (p *user) key(k tea.KeyMsg) tea.Cmd {
+func (p *user) key(k tea.KeyMsg) tea.Msg {
 	keys := p.keyMap
 	switch {
 	case matches(k, keys.filter):
-		return send(promptMsg{"user (e-mail or id)", "", func(text string) tea.Cmd {
+		return promptMsg{"user (e-mail or id)", "", func(text string) tea.Msg {
 			if text == "" {
 				return nil
 			}
-			return send(openMsg{text})
-		}})
+			return openMsg{text}
+		}}
 	case matches(k, keys.back):
-		return send(turnMsg{usersPage})
+		return turnMsg{usersPage}
 	case matches(k, keys.records) && p.view != nil:
-		return send(followMsg{rowID(p.view.Row)})
+		return followMsg{rowID(p.view.Row)}
 	case matches(k, keys.enter):
 		switch item := p.lines.chosen().(type) {
 		case api.Record:
-			return send(recordDetail(p.shared, item))
+			return recordDetail(p.shared, item)
 		case api.Invoice:
-			return send(invoiceDetail(p.shared, item))
+			return invoiceDetail(p.shared, item)
 		case api.Key:
-			return send(keyDetail(item))
+			return keyDetail(item)
 		}
 		return nil
 	}

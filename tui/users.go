@@ -90,21 +90,21 @@ func (p *users) target() target {
 // rowID is the id of a user as it is asked for.
 func rowID(u api.UserRow) string { return strconv.FormatUint(uint64(u.ID), 10) }
 
-func (p *users) key(k tea.KeyMsg) tea.Cmd {
+func (p *users) key(k tea.KeyMsg) tea.Msg {
 	keys := p.keyMap
 	switch {
 	case matches(k, keys.enter):
 		if u, ok := p.chosen(); ok {
-			return send(openMsg{rowID(u)})
+			return openMsg{rowID(u)}
 		}
 	case matches(k, keys.records):
 		if u, ok := p.chosen(); ok {
-			return send(followMsg{rowID(u)})
+			return followMsg{rowID(u)}
 		}
 	case matches(k, keys.filter):
-		return send(promptMsg{"filter (e-mail, name, company, plan, status, id)", p.query.Filter, func(text string) tea.Cmd {
+		return promptMsg{"filter (e-mail, name, company, plan, status, id)", p.query.Filter, func(text string) tea.Msg {
 			return p.ask(func() { p.query.Filter = text })
-		}})
+		}}
 	case matches(k, keys.back) && p.query.Filter != "":
 		return p.ask(func() { p.query.Filter = "" })
 	case matches(k, keys.sort):
@@ -134,22 +134,22 @@ func (p *users) key(k tea.KeyMsg) tea.Cmd {
 }
 
 // ask changes what is asked for, from the first user on.
-func (p *users) ask(change func()) tea.Cmd {
+func (p *users) ask(change func()) tea.Msg {
 	change()
 	p.query.Offset = 0
 	p.lines.first()
-	return send(reopenMsg{})
+	return reopenMsg{}
 }
 
 // leaf goes on by so many users, where there are some.
-func (p *users) leaf(by int) tea.Cmd {
+func (p *users) leaf(by int) tea.Msg {
 	to := max(0, p.query.Offset+by)
 	if p.view == nil || to == p.query.Offset || to >= p.view.Total {
 		return nil
 	}
 	p.query.Offset = to
 	p.lines.first()
-	return send(reopenMsg{})
+	return reopenMsg{}
 }
 
 func (p *users) body(w, h int) []string {

@@ -36,7 +36,7 @@ again. What is no terminal gets one report, as with --plain.`,
 			}
 			return a.asking(func(c *api.Client) error {
 				if a.json {
-					look, err := tui.First(cmd.Context(), c.WatchOverview)
+					look, err := tui.Look(cmd.Context(), tui.Of(c))
 					if err != nil {
 						return err
 					}
