@@ -119,19 +119,36 @@ func (p *purse) grant(l Left) error {
 	return nil
 }
 
-func (p *purse) burn(amount, uncovered Amount) error {
-	if amount < 0 || amount > p.sum || uncovered < 0 {
-		return fmt.Errorf("%w: %v burnt of %v", errCredits, amount, p.sum)
+// expired is the number of grants that have expired at t, which come first, and
+// what is left of them.
+func (p *purse) expired(t time.Time) (n int, sum Amount) {
+	for n < len(p.left) && !p.left[n].Expires.IsZero() && !p.left[n].Expires.After(t) {
+		sum += p.left[n].Amount
+		n++
+	}
+	return n, sum
+}
+
+// burn is for a call that was admitted at t: what had expired then it cannot have.
+func (p *purse) burn(t time.Time, amount, uncovered Amount) error {
+	if amount == 0 && uncovered == 0 {
+		return nil
+	}
+	from, gone := p.expired(t)
+	if amount < 0 || amount > p.sum-gone || uncovered < 0 {
+		return fmt.Errorf("%w: %v burnt of %v", errCredits, amount, p.sum-gone)
 	}
 	p.sum -= amount
 	p.burnt, p.missed = p.burnt+amount, plus(p.missed, uncovered)
+	to := from
 	for amount > 0 {
-		n := min(amount, p.left[0].Amount)
+		n := min(amount, p.left[to].Amount)
 		amount -= n
-		if p.left[0].Amount -= n; p.left[0].Amount == 0 {
-			p.left = slices.Delete(p.left, 0, 1)
+		if p.left[to].Amount -= n; p.left[to].Amount == 0 {
+			to++
 		}
 	}
+	p.left = slices.Delete(p.left, from, to)
 	return nil
 }
 
@@ -203,16 +220,20 @@ func (p *purse) readRow(r *reader) {
 	r.bad = r.bad || p.seq == 0 && p.given|p.lost != 0 || p.seq == 0 && p.missed == 0 || p.given-p.burnt-p.lost != p.sum || !slices.IsSortedFunc(p.left, burnOrder)
 }
 
-// Balance is what is left of all of the account's credits, in nanos of a credit.
-// Call it under Lock.
-func (a *Account) Balance() Amount { return a.purse.sum }
+// Balance is what is left of the account's credits for a call at t, in nanos of a
+// credit: what has expired by then is not. Call it under Lock.
+func (a *Account) Balance(t time.Time) Amount {
+	_, gone := a.purse.expired(t)
+	return a.purse.sum - gone
+}
 
-// Credits is what is left of each grant, in the order it will be burnt. Call it
-// under Lock; the slice is valid until Unlock.
+// Credits is what is left of each grant, in the order it will be burnt; those that
+// have expired and were not taken yet come first. Call it under Lock; the slice is
+// valid until Unlock.
 func (a *Account) Credits() []Left { return a.purse.left }
 
 // CreditSums is what became of all credits that an account ever had, in nanos of
-// a credit: Granted = Balance + Burnt + Taken.
+// a credit: Granted is Burnt, Taken and what is left.
 type CreditSums struct {
 	Granted, Burnt, Taken Amount
 	Uncovered             Amount // used when there were no credits any more
@@ -248,19 +269,19 @@ func (l *Ledger) GrantCredits(now time.Time, by string, user UserID, g Grant) (G
 	if err := l.record(now, nil, granted{user, g, by, back}); err != nil {
 		return g, fmt.Errorf("grant credits to user %d: %w", user, err)
 	}
-	g.Seq, _ = a.creditEntry()
+	g.Seq = a.creditEntry()
 	return g, nil
 }
 
-// creditEntry is the account's newest credit entry, and its balance.
-func (a *Account) creditEntry() (uint64, Amount) {
+// creditEntry is the account's newest credit entry.
+func (a *Account) creditEntry() uint64 {
 	a.Lock()
 	defer a.Unlock()
-	return a.purse.seq, a.purse.sum
+	return a.purse.seq
 }
 
-// TakeCredits takes what is left of a grant, or as much of it as is not being
-// burnt at the moment, up to amount: because it has expired, or was paid back.
+// TakeCredits takes what is left of a grant, up to amount: because it has expired,
+// or was paid back.
 // It returns what was taken. settler, when not nil, is told under the account's
 // lock once that is done. ErrNotFound when nothing is left of the grant.
 func (l *Ledger) TakeCredits(now time.Time, by string, user UserID, grant uint64, amount Amount, reason, reference string, settler Settler) (Amount, error) {
@@ -285,32 +306,46 @@ func (l *Ledger) TakeCredits(now time.Time, by string, user UserID, grant uint64
 	return a.purse.lost - before, nil
 }
 
-// spending is the credits that entries of the running commit burn or take, which
-// are not folded yet.
-type spending map[UserID]Amount
+// spending is the purses that entries of the running commit burn of or take from,
+// as they will be when these are folded.
+type spending map[UserID]*purse
+
+func (s spending) of(a *Account) *purse {
+	p := s[a.id]
+	if p == nil {
+		a.Lock()
+		own := a.purse
+		own.left = slices.Clone(own.left)
+		a.Unlock()
+		p = &own
+		s[a.id] = p
+	}
+	return p
+}
 
 // cover splits what a record burns into what there are credits for and the rest:
 // whatever its caller believed, no balance falls below zero.
-func (s spending) cover(a *Account, u *Usage) {
+func (s spending) cover(a *Account, u *Usage) error {
 	if u.Burnt == 0 {
-		return
+		return nil
 	}
-	_, balance := a.creditEntry()
-	covered := min(u.Burnt, max(0, balance-s[u.User]))
+	p := s.of(a)
+	_, gone := p.expired(u.Time)
+	covered := min(u.Burnt, p.sum-gone)
 	u.Burnt, u.Uncovered = covered, plus(u.Uncovered, u.Burnt-covered)
-	s[u.User] += covered
+	return p.burn(u.Time, covered, 0)
 }
 
-// bound leaves of t what the grant has, all that this commit burns taken off it.
-func (s spending) bound(a *Account, t *taken) {
-	a.Lock()
-	defer a.Unlock()
-	left := Amount(0)
-	if i := a.purse.find(t.Grant); i >= 0 {
-		left = a.purse.left[i].Amount
+// bound leaves of t what the grant has.
+func (s spending) bound(a *Account, t *taken) error {
+	p := s.of(a)
+	i := p.find(t.Grant)
+	if i < 0 {
+		t.Amount = 0
+		return nil
 	}
-	t.Amount = min(t.Amount, max(0, left-s[t.User]))
-	s[t.User] += t.Amount
+	t.Amount = min(t.Amount, p.left[i].Amount)
+	return p.take(t.Grant, t.Amount)
 }
 
 // CreditEntry is a grant, or credits that were taken of one.
@@ -333,7 +368,7 @@ func (l *Ledger) CreditEntries(ctx context.Context, user UserID, before uint64, 
 	if a == nil {
 		return fmt.Errorf("credits of user %d: %w", user, ErrNotFound)
 	}
-	seq, _ := a.creditEntry()
+	seq := a.creditEntry()
 	for seq != 0 {
 		if err := ctx.Err(); err != nil {
 			return err

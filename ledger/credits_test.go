@@ -51,7 +51,7 @@ func TestCreditsNeverFallBelowZero(t *testing.T) {
 	all.Wait()
 	a := l.Account(user)
 	a.Lock()
-	sums, balance := a.CreditSums(), a.Balance()
+	sums, balance := a.CreditSums(), a.Balance(now)
 	a.Unlock()
 	want := ledger.CreditSums{Granted: granted, Burnt: granted, Uncovered: callers*calls*each - granted}
 	if balance != 0 || sums != want {

@@ -52,7 +52,8 @@
 //
 // A grant is an entry, and so is what is taken of one because it expired or was
 // paid back; what a call burns is in the call's own record. The log's order says
-// which grant is burnt: soonest expiry, then given before bought, then the oldest.
+// which grant is burnt, of those that had not expired when the call was admitted:
+// soonest expiry, then given before bought, then the oldest.
 // Memory has what is left of each grant, the account's row too. The credit entries
 // of a user are linked, newest first.
 //

@@ -25,17 +25,22 @@ type modelGrant struct {
 	left ledger.Amount
 }
 
-func (c *modelCredits) balance() (sum ledger.Amount) {
+// balance is what a call at t can burn.
+func (c *modelCredits) balance(t time.Time) (sum ledger.Amount) {
 	for _, g := range c.grants {
-		sum += g.left
+		if !g.expired(t) {
+			sum += g.left
+		}
 	}
 	return sum
 }
 
+func (g *modelGrant) expired(t time.Time) bool { return !g.Expires.IsZero() && !t.Before(g.Expires) }
+
 var burntFirst = []ledger.Source{ledger.Promotion, ledger.PlanCredits, ledger.Adjustment, ledger.Purchase}
 
-// next is the grant that is burnt next; nil where nothing is left.
-func (c *modelCredits) next() (best *modelGrant) {
+// next is the grant that a call at t burns next; nil where nothing is left.
+func (c *modelCredits) next(t time.Time) (best *modelGrant) {
 	sooner := func(a, b *modelGrant) bool {
 		switch {
 		case !a.Expires.Equal(b.Expires):
@@ -46,7 +51,7 @@ func (c *modelCredits) next() (best *modelGrant) {
 		return a.Seq < b.Seq
 	}
 	for _, g := range c.grants {
-		if g.left > 0 && (best == nil || sooner(g, best)) {
+		if g.left > 0 && !g.expired(t) && (best == nil || sooner(g, best)) {
 			best = g
 		}
 	}
@@ -56,10 +61,10 @@ func (c *modelCredits) next() (best *modelGrant) {
 // burn makes of u what the ledger does.
 func (c *modelCredits) burn(u *ledger.Usage) {
 	asked := u.Burnt
-	u.Burnt = min(asked, c.balance())
+	u.Burnt = min(asked, c.balance(u.Time))
 	u.Uncovered += asked - u.Burnt
 	for left := u.Burnt; left > 0; {
-		g := c.next()
+		g := c.next(u.Time)
 		n := min(left, g.left)
 		g.left -= n
 		left -= n
@@ -128,19 +133,19 @@ func (m *model) checkCredits(t *rapid.T, id ledger.UserID) {
 		copied.grants = append(copied.grants, &own)
 		sums.Granted += g.Grant.Amount
 	}
-	for g := copied.next(); g != nil; g = copied.next() {
+	for g := copied.next(time.Time{}); g != nil; g = copied.next(time.Time{}) {
 		want = append(want, ledger.Left{Seq: g.Seq, Source: g.Source, Amount: g.left, Expires: g.Expires})
 		g.left = 0
 	}
 	sums.Burnt, sums.Taken, sums.Uncovered = c.burnt, c.taken, c.uncovered
 	a := m.l.Account(id)
 	a.Lock()
-	left, balance, got := slices.Clone(a.Credits()), a.Balance(), a.CreditSums()
+	left, balance, got := slices.Clone(a.Credits()), a.Balance(m.now), a.CreditSums()
 	a.Unlock()
 	same(t, "credits", want, left)
 	same(t, "sums of credits", sums, got)
-	if balance != c.balance() || balance != got.Granted-got.Burnt-got.Taken || balance < 0 {
-		t.Fatalf("a balance of %v, want %v; %+v", balance, c.balance(), got)
+	if balance != c.balance(m.now) || balance > got.Granted-got.Burnt-got.Taken || balance < 0 {
+		t.Fatalf("a balance of %v, want %v; %+v", balance, c.balance(m.now), got)
 	}
 	at := len(c.entries)
 	err := m.l.CreditEntries(background, id, 0, func(e ledger.CreditEntry) bool {

@@ -214,7 +214,7 @@ func (s *state) fold(a *Account, u *Usage, done skip, settler Settler) error {
 	if a.id == 0 {
 		return nil
 	}
-	if err := a.purse.burn(u.Burnt, u.Uncovered); err != nil {
+	if err := a.purse.burn(u.Time, u.Burnt, u.Uncovered); err != nil {
 		return fmt.Errorf("entry %d: %w: %w", u.Seq, errMalformed, err)
 	}
 	a.last = u.Seq

@@ -272,7 +272,9 @@ func (w *writer) encode(it *item) error {
 		u.Logged = time.UnixMilli(e.logged).UTC()
 		u.Counter &= 0xffffff
 		u.Duration -= u.Duration % durationUnit
-		w.spending.cover(w.l.state.accounts[u.User], u)
+		if err := w.spending.cover(w.l.state.accounts[u.User], u); err != nil {
+			return err
+		}
 		if err := w.period(u, e.logged); err != nil {
 			return err
 		}
@@ -285,7 +287,9 @@ func (w *writer) encode(it *item) error {
 		}
 	}
 	if t, ok := e.body.(taken); ok {
-		w.spending.bound(w.l.state.accounts[t.User], &t)
+		if err := w.spending.bound(w.l.state.accounts[t.User], &t); err != nil {
+			return err
+		}
 		e.body = t
 	}
 	if c, ok := e.body.(corrected); ok {
