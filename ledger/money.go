@@ -61,6 +61,11 @@ func (a Amount) String() string {
 	return fmt.Sprintf("%s%d.%09d", sign, u/uint64(Unit), u%uint64(Unit))
 }
 
+// Short is the exact decimal form without zeros at its end: "12.5", "100".
+func (a Amount) Short() string {
+	return strings.TrimSuffix(strings.TrimRight(a.String(), "0"), ".")
+}
+
 func (a Amount) abs() (magnitude uint64, sign string) {
 	if a < 0 {
 		return -uint64(a), "-"

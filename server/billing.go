@@ -162,7 +162,11 @@ func (s *Server) work(ctx context.Context) error {
 	if err == nil {
 		err = s.billing.Poll(ctx)
 	}
-	return errors.Join(err, s.keepSandbox())
+	return errors.Join(err, s.expireCredits(ctx), s.keepSandbox())
+}
+
+func (s *Server) expireCredits(ctx context.Context) error {
+	return s.gate.ExpireCredits(ctx, s.clock.Now())
 }
 
 // schedule begins the work that is done by the system's clock.
@@ -171,7 +175,7 @@ func (s *Server) schedule() (*billing.Schedule, error) {
 	if s.clock.Test() {
 		return nil, nil
 	}
-	jobs := s.billing.Jobs()
+	jobs := append(s.billing.Jobs(), billing.Job{Name: "expiry of credits", Every: time.Minute, Limit: time.Minute, Do: s.expireCredits})
 	if c.Ledger.SnapshotDir != "" {
 		jobs = append(jobs, billing.Job{Name: "snapshot", Cron: "30 3 * * *", Limit: 6 * time.Hour, Do: s.snapshot})
 	}

@@ -132,7 +132,7 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 		return nil, err
 	}
 	s.gate = admission.New(s.ledger, admission.Options{
-		Now: s.clock.Now, Book: s.book, UpgradeURL: c.Server.PublicURL + "/dashboard/plans",
+		Now: s.clock.Now, Book: s.book, UpgradeURL: c.Server.PublicURL + "/dashboard/plans", PurchaseURL: c.Server.PublicURL + "/dashboard/credits",
 		FullProration: c.Billing.Proration == "full",
 	})
 	if err := s.openGateway(c); err != nil {

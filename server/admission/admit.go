@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"tollgate/ledger"
+	"tollgate/server/pricing"
 )
 
 // Ask is what a call wants.
@@ -43,8 +44,8 @@ type Limit struct {
 
 // Admit decides whether a call may be made, and reserves what it asks for. It
 // looks at the key again and at the user's status, the rate limits of the key or
-// those that it shares, the quotas of the plan and the spend limit, in this
-// order. The hold has to end, see [Hold]; the refusal is counted under the route.
+// those that it shares, the quotas of the plan, the spend limit and the credits, in
+// this order. The hold has to end, see [Hold]; the refusal is counted under the route.
 //
 // c is nil on a route that takes no keys: nothing is limited or reserved then,
 // and the hold names the route's version alone.
@@ -137,6 +138,9 @@ func (g *Gate) decide(h *Hold, m *moment, since int64) *Refusal {
 	if r == nil && m.spend >= 0 && !h.free {
 		r = g.checkSpend(h, m)
 	}
+	if r == nil && m.plan.Billing == pricing.Prepaid && !h.free {
+		r = g.checkCredits(h, m)
+	}
 	if r != nil {
 		r.Limits = slices.Clone(h.Limits)
 		return r
@@ -149,6 +153,7 @@ func (g *Gate) decide(h *Hold, m *moment, since int64) *Refusal {
 	rate.days.add(m.day.Number, 1)
 	if !h.free {
 		h.user.hold(m.period.Month, m.version.ID, h.asked, h.cost)
+		h.user.credits += h.credits
 	}
 	h.days, h.day = rate.days, m.day.Number
 	h.Time, h.Period = m.time.Truncate(time.Millisecond), m.period

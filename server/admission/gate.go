@@ -20,6 +20,8 @@ type Options struct {
 	Now func() time.Time
 	// UpgradeURL is where a customer chooses a larger plan; empty: no link is given.
 	UpgradeURL string
+	// PurchaseURL is where a customer buys credits; empty: no link is given.
+	PurchaseURL string
 	// APIPerMinute is how many calls of the customer API a user may make in any 60
 	// seconds; 0: 120.
 	APIPerMinute int
@@ -52,7 +54,9 @@ type Gate struct {
 	currency   string    // as people write it, such as USD
 	plans      func() []pricing.Plan
 	upgradeURL string
-	apiLimit   int64
+
+	purchaseURL string
+	apiLimit    int64
 }
 
 // New makes the gate of a ledger.
@@ -68,7 +72,7 @@ func New(l *ledger.Ledger, o Options) *Gate {
 	}
 	g := &Gate{
 		ledger: l, book: o.Book, basis: pricing.Basis{Digits: 2, Full: o.FullProration},
-		start: o.Now(), plans: o.Plans, upgradeURL: o.UpgradeURL, apiLimit: int64(o.APIPerMinute),
+		start: o.Now(), plans: o.Plans, upgradeURL: o.UpgradeURL, purchaseURL: o.PurchaseURL, apiLimit: int64(o.APIPerMinute),
 	}
 	g.monotonic = g.start != g.start.Round(0) // Round(0) takes the reading away
 	// What cannot be told of the file's size does not matter here.

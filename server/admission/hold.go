@@ -30,6 +30,9 @@ type Hold struct {
 	PlanTerms    *pricing.Plan
 	// Limits is the limits in force, as at admission.
 	Limits []Limit
+	// CreditsLeft is what is left of the credits on a prepaid plan, in nanos of one,
+	// what this and all running calls hold taken off.
+	CreditsLeft ledger.Amount
 
 	user   *user     // nil: nothing is reserved
 	days   *heldDays // where the call is counted for the day
@@ -38,30 +41,38 @@ type Hold struct {
 	handed atomic.Bool
 
 	// Guarded by the account's lock.
-	ended bool
-	asked ledger.Quantities
-	cost  ledger.Amount
+	ended   bool
+	asked   ledger.Quantities
+	cost    ledger.Amount
+	credits ledger.Amount
 
 	room [4]Limit // of Limits, to save an allocation
 }
 
 // Extend raises what is held to q where q has more of a meter: the quantities
 // used so far, of a call that uses more than it asked for. The next call is
-// admitted against it. After the hold has ended it does nothing.
-func (h *Hold) Extend(q ledger.Quantities) {
+// admitted against it. After the hold has ended it does nothing. It is false where
+// the user's credits do not cover that: then all that were left are held.
+func (h *Hold) Extend(q ledger.Quantities) bool {
 	if h.user == nil || h.free {
-		return
+		return true
 	}
 	h.Caller.Account.Lock()
 	defer h.Caller.Account.Unlock()
 	if h.ended {
-		return
+		return true
 	}
 	asked := atLeast(h.asked, boundedAll(q))
 	cost := costOf(h.RouteTerms, asked)
 	h.user.release(h.Period.Month, h.PlanVersion.ID, h.asked, h.cost)
 	h.user.hold(h.Period.Month, h.PlanVersion.ID, asked, cost)
 	h.asked, h.cost = asked, cost
+	credits := burnOf(h.PlanTerms, asked, cost)
+	left := h.Caller.Account.Balance(h.Time) - h.user.credits
+	more := min(credits-h.credits, max(0, left))
+	h.credits += more
+	h.user.credits += more
+	return h.credits == credits
 }
 
 // NotBefore is the time at which to append the call's record: now, or Time where
@@ -111,6 +122,7 @@ func (h *Hold) end() {
 	h.ended = true
 	if !h.free {
 		h.user.release(h.Period.Month, h.PlanVersion.ID, h.asked, h.cost)
+		h.user.credits -= h.credits
 	}
 	h.days.add(h.day, -1)
 }

@@ -19,11 +19,20 @@ type Problem struct {
 	Remaining  *int64     `json:"remaining,omitempty"`
 	Reset      *time.Time `json:"reset,omitempty"`
 	UpgradeURL string     `json:"upgrade_url,omitempty"`
+
+	Balance     json.Number `json:"balance,omitempty"` // credits
+	PurchaseURL string      `json:"purchase_url,omitempty"`
 }
 
 // Problem gives the refusal's document.
 func (r *Refusal) Problem() Problem {
-	p := Problem{"urn:tollgate:problem:" + r.Code, r.Title, r.Status, r.Detail, r.Code, r.Limit, r.Used, r.Remaining, nil, r.UpgradeURL}
+	p := Problem{
+		Type: "urn:tollgate:problem:" + r.Code, Title: r.Title, Status: r.Status, Detail: r.Detail, Code: r.Code,
+		Limit: r.Limit, Used: r.Used, Remaining: r.Remaining, UpgradeURL: r.UpgradeURL, PurchaseURL: r.PurchaseURL,
+	}
+	if r.Balance != nil {
+		p.Balance = json.Number(r.Balance.Short())
+	}
 	if !r.Reset.IsZero() {
 		reset := r.Reset.UTC()
 		p.Reset = &reset

@@ -3,6 +3,8 @@ package admission
 import (
 	"net/http"
 	"time"
+
+	"tollgate/ledger"
 )
 
 // The codes of refusals, as in the `code` of a problem document.
@@ -17,6 +19,7 @@ const (
 	RateLimited         = "rate_limited"
 	QuotaExceeded       = "quota_exceeded"
 	SpendLimitReached   = "spend_limit_reached"
+	InsufficientCredits = "insufficient_credits"
 	UnmeasurableRequest = "unmeasurable_request"
 	NoRoute             = "no_route"
 	LedgerUnavailable   = "ledger_unavailable"
@@ -38,6 +41,7 @@ var kinds = map[string]struct {
 	RateLimited:         {http.StatusTooManyRequests, "Too many calls"},
 	QuotaExceeded:       {http.StatusTooManyRequests, "Quota used up"},
 	SpendLimitReached:   {http.StatusPaymentRequired, "Spend limit reached"},
+	InsufficientCredits: {http.StatusPaymentRequired, "Not enough credits"},
 	UnmeasurableRequest: {http.StatusBadRequest, "Request cannot be measured"},
 	NoRoute:             {http.StatusNotFound, "No such route"},
 	LedgerUnavailable:   {http.StatusServiceUnavailable, "Ledger not available"},
@@ -59,6 +63,10 @@ type Refusal struct {
 	Limit, Used, Remaining *int64
 	Reset                  time.Time // UTC: when the limit starts anew; zero: not at a time that is known
 	UpgradeURL             string
+	// Balance is the credits that no running call holds, in nanos of one; nil unless
+	// they were in the way. PurchaseURL is where more can be bought.
+	Balance     *ledger.Amount
+	PurchaseURL string
 
 	RetryAfter time.Duration // sent as Retry-After in whole seconds, rounded up; 0: not sent
 	NoRetry    bool          // sends x-should-retry: false, which client libraries obey

@@ -16,11 +16,12 @@ type user struct {
 	terms atomic.Pointer[terms]
 	offer atomic.Pointer[offerKept]
 
-	shared limits    // of the keys without limits of their own
-	api    window    // calls of the customer API
-	own    []*limits // by Key.Counts, of keys with limits of their own; nil for others
-	held   []heldMonth
-	sums   []ledger.PlanTotals // room to add settled and held up in
+	shared  limits    // of the keys without limits of their own
+	api     window    // calls of the customer API
+	own     []*limits // by Key.Counts, of keys with limits of their own; nil for others
+	held    []heldMonth
+	credits ledger.Amount       // held, in nanos of one
+	sums    []ledger.PlanTotals // room to add settled and held up in
 }
 
 // limits is what counts against rate limits.

@@ -31,6 +31,7 @@ func (s *service) customerEndpoints() []endpoint {
 			}
 			return s.history(r.caller.User, r.now, n)
 		}),
+		s.customerCredits(),
 		s.recordsEndpoint(endpoint{method: "GET", path: "/v1/usage/records", access: reads}, func(r *request) (*ledger.User, error) {
 			return r.caller.User, nil
 		}),

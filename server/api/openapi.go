@@ -122,7 +122,7 @@ func wellKnown(t reflect.Type) object {
 		return object{"type": "string", "format": "date-time"}
 	case reflect.TypeFor[ledger.Amount]():
 		return object{"type": "string", "pattern": `^-?\d+\.\d{9}$`}
-	case reflect.TypeFor[Dollars](), reflect.TypeFor[Tenths]():
+	case reflect.TypeFor[Dollars](), reflect.TypeFor[Tenths](), reflect.TypeFor[Credits]():
 		return object{"type": "number"}
 	case reflect.TypeFor[Duration]():
 		return object{"type": "string", "examples": []string{"24h", "90m"}}
@@ -188,7 +188,7 @@ func (d *document) structure(t reflect.Type) object {
 			schema["description"] = text
 		}
 		properties[name] = schema
-		if !strings.Contains(options, "omitempty") {
+		if !strings.Contains(options, "omitempty") && !strings.Contains(options, "omitzero") {
 			required = append(required, name)
 		}
 	}

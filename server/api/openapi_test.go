@@ -28,6 +28,11 @@ func TestOpenAPIDescribesTheAnswers(t *testing.T) {
 	h.record(u.ID, start, 3, func(_ int, u *ledger.Usage) {
 		u.Documents, u.Named = 160, []ledger.Quantity{{Meter: "pages", N: 2}}
 	})
+	for _, expires := range []time.Time{{}, start.AddDate(2, 0, 0)} {
+		if _, err := h.ledger.GrantCredits(start, "test", u.ID, ledger.Grant{Source: ledger.Purchase, Amount: ledger.Unit / 2, Expires: expires}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	h.bill(func(b api.Billing) api.Billing { return paying{b} })
 	h.at(time.Date(2025, 3, 2, 0, 0, 0, 0, time.UTC)) // there are drafts of two months
 	document := get[object](h, "/openapi.json", "")
@@ -104,7 +109,7 @@ func TestOpenAPIDescribesTheAnswers(t *testing.T) {
 	}
 	slices.Sort(described)
 	want := []string{
-		"DELETE /v1/keys/{id}", "GET /healthz", "GET /readyz", "GET /v1/billing/invoice/{year}/{month}", "GET /v1/billing/invoices", "GET /v1/billing/pricing", "GET /v1/billing/usage", "GET /v1/billing/usage/history",
+		"DELETE /v1/keys/{id}", "GET /healthz", "GET /readyz", "GET /v1/billing/credits", "GET /v1/billing/invoice/{year}/{month}", "GET /v1/billing/invoices", "GET /v1/billing/pricing", "GET /v1/billing/usage", "GET /v1/billing/usage/history",
 		"GET /v1/keys", "GET /v1/usage/records", "POST /v1/billing/portal", "POST /v1/billing/subscribe", "POST /v1/keys", "POST /v1/keys/{id}/rotate", "PUT /v1/billing/limit",
 	}
 	if diff := cmp.Diff(want, described); diff != "" {

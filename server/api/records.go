@@ -151,7 +151,8 @@ func (s *service) record(u *ledger.Usage) Record {
 	return Record{
 		Seq: u.Seq, RequestID: u.RequestID().String(), Time: u.Time.UTC(), User: u.User, Key: u.Key, Route: route, Method: u.Method,
 		Documents: u.Documents, Tokens: u.Tokens, Cost: u.Cost, CostCents: s.cents(u.Cost), ResponseTimeMS: u.Duration.Milliseconds(),
-		StatusCode: u.Status, Outcome: u.Outcome.String(), Billed: u.Billed, Estimated: u.Estimated, Meters: meters(u.Named),
+		StatusCode: u.Status, Outcome: u.Outcome.String(), Billed: u.Billed, Estimated: u.Estimated,
+		CreditsBurnt: Credits(u.Burnt), Uncovered: Credits(u.Uncovered), Meters: meters(u.Named),
 	}
 }
 

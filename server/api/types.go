@@ -19,14 +19,14 @@ type Period struct {
 
 // Usage answers GET /v1/billing/usage.
 type Usage struct {
-	Period           Period       `json:"period"`
-	CurrentUsage     CurrentUsage `json:"current_usage"`
-	Quota            Quota        `json:"quota"`
-	Charges          Charges      `json:"charges"`
-	Projected        Projected    `json:"projected"`
-	Credits          *struct{}    `json:"credits" doc:"null on plans that are not prepaid"`
-	Warnings         []Warning    `json:"warnings"`
-	SubscriptionTier string       `json:"subscription_tier" doc:"id of the plan in force"`
+	Period           Period         `json:"period"`
+	CurrentUsage     CurrentUsage   `json:"current_usage"`
+	Quota            Quota          `json:"quota"`
+	Charges          Charges        `json:"charges"`
+	Projected        Projected      `json:"projected"`
+	Credits          *CreditBalance `json:"credits" doc:"null on plans that are not prepaid"`
+	Warnings         []Warning      `json:"warnings"`
+	SubscriptionTier string         `json:"subscription_tier" doc:"id of the plan in force"`
 }
 
 // CurrentUsage sums the records of a period. All but UnbilledCalls count billed
@@ -117,6 +117,8 @@ type Record struct {
 	Outcome        string           `json:"outcome"`
 	Billed         bool             `json:"billed" doc:"false: not in the totals, and counts against no quota"`
 	Estimated      bool             `json:"estimated"`
+	CreditsBurnt   Credits          `json:"credits_burnt,omitzero"`
+	Uncovered      Credits          `json:"uncovered,omitzero" doc:"used when there were no credits left"`
 	Meters         map[string]int64 `json:"meters,omitempty" doc:"quantities of the meters that the configuration names"`
 }
 

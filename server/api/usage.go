@@ -71,7 +71,7 @@ func (s *service) usage(u *ledger.User, now time.Time) (Usage, error) {
 			Calls: projection.Totals.Calls, Documents: projection.Totals.Documents, Tokens: projection.Totals.Tokens,
 			CostCents: cost, CostDollars: s.dollars(cost), ChargeCents: projection.Charge, ChargeDollars: s.dollars(projection.Charge),
 		},
-		Warnings: s.warnings(&a, now), SubscriptionTier: a.tier(),
+		Credits: s.prepaidBalance(&a, now), Warnings: s.warnings(&a, now), SubscriptionTier: a.tier(),
 	}, nil
 }
 

@@ -122,7 +122,7 @@ Start with "tollgate demo". USER is an id or an e-mail address.`,
 	flags.StringVarP(&a.configFile, "config", "c", "", "configuration `FILE`")
 	root.AddCommand(
 		a.serveCommand(), a.demoCommand(), a.topCommand(),
-		a.userCommand(), a.keyCommand(), a.usageCommand(), a.billCommand(), a.invoiceCommand(), a.reportCommand(), a.exportCommand(),
+		a.userCommand(), a.keyCommand(), a.usageCommand(), a.creditsCommand(), a.billCommand(), a.invoiceCommand(), a.reportCommand(), a.exportCommand(),
 		a.backupCommand(), a.restoreCommand(), a.verifyCommand(), a.clockCommand(),
 		a.stripeCommand(), a.configCommand(), a.versionCommand(),
 	)

@@ -146,8 +146,8 @@ func (b *answerBody) Read(p []byte) (int, error) {
 	}
 	n, err := b.ReadCloser.Read(p)
 	// What the last piece tells is recorded at once: it needs no hold.
-	if n > 0 && c.answer.feed(p[:n]) && c.answer.bytes != b.length {
-		c.grow()
+	if n > 0 && c.answer.feed(p[:n]) && c.answer.bytes != b.length && !c.grow() && !c.recorded {
+		return 0, b.exhausted()
 	}
 	switch {
 	case c.recorded:
@@ -164,6 +164,19 @@ func (b *answerBody) Read(p []byte) (int, error) {
 		b.broken()
 	}
 	return n, err
+}
+
+// errExhausted breaks an answer off because the credits of a prepaid plan are
+// burnt.
+var errExhausted = errors.New("the credits are used up")
+
+// exhausted ends a call in the middle of its answer. What was used without
+// credits for it is in its record.
+func (b *answerBody) exhausted() error {
+	c := b.call
+	c.cancel()
+	_ = c.record(leftOff, ledger.OK, c.status) // the connection breaks either way
+	return errExhausted
 }
 
 // complete records a call whose answer has wholly come. It returns end, or why

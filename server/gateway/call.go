@@ -188,11 +188,11 @@ func (c *call) price(u *ledger.Usage, how ending) {
 	bills := c.route.Bills(status) || status == http.StatusSwitchingProtocols && c.route.Bills(http.StatusOK)
 	expected := status >= 200 && status < 300 || status == http.StatusNotModified || status == http.StatusSwitchingProtocols
 	used := c.answer.used(c.asked, how, expected)
-	cost, err := c.hold.RouteTerms.Cost(used.Quantities)
+	cost, burnt, err := c.costs(used.Quantities)
 	if err != nil {
-		// What no amount of money can hold was never used.
+		// What no amount of money or credits can hold was never used.
 		used.Quantities, used.quarantined = c.route.measure.quantities(), true
-		cost, _ = c.hold.RouteTerms.Cost(used.Quantities)
+		cost, burnt, _ = c.costs(used.Quantities)
 	}
 	if u.Outcome == ledger.OK && status >= 400 {
 		u.Outcome = ledger.UpstreamError
@@ -204,16 +204,26 @@ func (c *call) price(u *ledger.Usage, how ending) {
 		// An unbilled record has no quantities: so the sums of records and totals agree.
 		return
 	}
-	u.Billed, u.Quantities, u.Cost, u.Estimated = true, used.Quantities, cost, used.estimated
+	u.Billed, u.Quantities, u.Cost, u.Burnt, u.Estimated = true, used.Quantities, cost, burnt, used.estimated
 }
 
-// grow extends the hold to what the answer has shown.
-func (c *call) grow() {
-	seen := c.answer.seen(c.asked)
-	if exceeds(seen, c.held) {
-		c.held = seen
-		c.hold.Extend(seen)
+// costs is what quantities cost at the price list, and the credits they burn.
+func (c *call) costs(q ledger.Quantities) (cost, burnt ledger.Amount, err error) {
+	if cost, err = c.hold.RouteTerms.Cost(q); err == nil && c.caller != nil {
+		burnt, err = c.hold.PlanTerms.Burn(q, cost)
 	}
+	return cost, burnt, err
+}
+
+// grow extends the hold to what the answer has shown. It is false where the
+// credits of a prepaid plan do not cover that.
+func (c *call) grow() bool {
+	seen := c.answer.seen(c.asked)
+	if !exceeds(seen, c.held) {
+		return true
+	}
+	c.held = seen
+	return c.hold.Extend(seen)
 }
 
 func exceeds(a, b ledger.Quantities) bool {

@@ -11,11 +11,13 @@ import (
 
 	"tollgate/ledger"
 	"tollgate/server/admission"
+	"tollgate/server/pricing"
 )
 
 // The headers that the gateway sets, in their canonical form.
 const (
 	requestHeader  = "Tollgate-Request"
+	creditsHeader  = "X-Credits-Remaining"
 	forRequest     = "X-Tollgate-Request"
 	forUser        = "X-Tollgate-User"
 	forKey         = "X-Tollgate-Key"
@@ -72,6 +74,14 @@ func (g *Gateway) rewrite(p *httputil.ProxyRequest) {
 			out.Host = values[0]
 			delete(h, name)
 		}
+	}
+}
+
+// setLimits tells the client what is left of its limits and credits.
+func (c *call) setLimits(h http.Header) {
+	admission.SetLimitHeaders(h, c.hold.Limits)
+	if c.caller != nil && c.hold.PlanTerms.Billing == pricing.Prepaid {
+		c.set(h, 10, creditsHeader, c.hold.CreditsLeft.Short())
 	}
 }
 
@@ -159,7 +169,7 @@ func (g *Gateway) answered(res *http.Response) error {
 	c.answer.begin(c.route.measure, res, g.DecodeLimit)
 	h := res.Header
 	c.set(h, 9, requestHeader, c.values[requestValue])
-	admission.SetLimitHeaders(h, c.hold.Limits)
+	c.setLimits(h)
 	c.streaming = true
 	g.stats.streaming.Add(1)
 	if !bodyless(c.method, res) {
@@ -201,7 +211,7 @@ func (g *Gateway) unanswered(w http.ResponseWriter, r *http.Request, err error) 
 			refusal = unrecorded()
 		}
 		w.Header().Set(requestHeader, c.values[requestValue])
-		admission.SetLimitHeaders(w.Header(), c.hold.Limits)
+		c.setLimits(w.Header())
 	}
 	g.Log.Debug("no answer of the upstream", "request", c.values[requestValue], "upstream", c.route.upstream.Name, "error", err)
 	admission.WriteProblem(w, refusal)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"tollgate/ledger"
 )
@@ -32,14 +31,14 @@ func (p *problems) add(key, format string, args ...any) {
 
 func (p *problems) notNegative(key string, a ledger.Amount) {
 	if a < 0 {
-		p.add(key, "%s is below zero; use 0 or more", plain(a))
+		p.add(key, "%s is below zero; use 0 or more", a.Short())
 	}
 }
 
 // wholeUnits refuses decimals in a currency that has none.
 func (p *problems) wholeUnits(key string, a ledger.Amount, digits int) {
 	if digits == 0 && a%ledger.Unit != 0 {
-		p.add(key, "%s has decimals, but the currency has no minor unit; use a whole number", plain(a))
+		p.add(key, "%s has decimals, but the currency has no minor unit; use a whole number", a.Short())
 	}
 }
 
@@ -47,11 +46,6 @@ func (p *problems) oneOf(key, word string, words ...string) {
 	if !slices.Contains(words, word) {
 		p.add(key, "%q is not known; use one of %q", word, words)
 	}
-}
-
-// plain writes an amount without the zeros at its end.
-func plain(a ledger.Amount) string {
-	return strings.TrimSuffix(strings.TrimRight(a.String(), "0"), ".")
 }
 
 // Validate tells all that is wrong with prices for a currency whose minor unit
@@ -74,7 +68,7 @@ func (r *Route) problems() []error {
 		p.meter("price", meter)
 		p.notNegative("price."+meter, r.Price[meter])
 		if r.Price[meter] > ledger.MaxCost {
-			p.add("price."+meter, "%s is more than any call can cost; use at most %s", plain(r.Price[meter]), plain(ledger.MaxCost))
+			p.add("price."+meter, "%s is more than any call can cost; use at most %s", r.Price[meter].Short(), ledger.MaxCost.Short())
 		}
 	}
 	return p.list
