@@ -22,8 +22,8 @@ func (a *app) creditsGrant() *cobra.Command {
 		Use:   "grant USER AMOUNT",
 		Short: "Give a user credits",
 		Long: `Gives a user credits, which calls on a prepaid plan burn: what expires first is
-burnt first, and what was given before what was bought. On other plans they wait,
-and expire.`,
+burnt first, and what was given before what was bought. On other plans they
+wait, and expire.`,
 		Example: `  tollgate credits grant ann@example.com 10000
   tollgate credits grant ann@example.com 500 --expires 2027-01-31 --promotion`,
 		Args: exactly("USER", "AMOUNT"),
