@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -48,6 +49,11 @@ func TestCredits(t *testing.T) {
 	older := get[api.UserCredits](h, "/v1/billing/credits?limit=1&cursor="+*view.NextCursor, callKey)
 	if len(older.Entries) != 1 || older.Entries[0].Grant != first.ID || older.Entries[0].Reason != "sorry" || older.NextCursor != nil {
 		t.Errorf("the entry before: %+v", older.Entries)
+	}
+	if users := await(t, func(ctx context.Context, each func(api.UsersView) error) error {
+		return c.WatchUsers(ctx, api.UsersQuery{Filter: "prepaid"}, each)
+	}, any1); len(users.Users) != 1 || users.Users[0].Balance == nil || *users.Users[0].Balance != 105 {
+		t.Errorf("in the list of users: %+v", users.Users)
 	}
 	if records := get[api.RecordsPage](h, "/v1/usage/records", callKey); records.Records[0].CreditsBurnt != credits(3) {
 		t.Errorf("the record: %+v", records.Records[0])

@@ -140,7 +140,7 @@ type UserRow struct {
 	Quota          *MeterQuota   `json:"quota" doc:"the one shown first; null: unlimited"`
 	ChargeCents    int64         `json:"charge_cents" doc:"fee and usage so far"`
 	ProjectedCents int64         `json:"projected_cents" doc:"fee and usage at the end of the month"`
-	Balance        *int64        `json:"balance" doc:"credits; null: not on a prepaid plan"`
+	Balance        *int64        `json:"balance" doc:"whole credits; null: not on a prepaid plan"`
 	Payment        bool          `json:"payment_method"`
 	Owes           bool          `json:"owes" doc:"an invoice could not be collected"`
 }

@@ -125,6 +125,10 @@ func (s *service) row(a *account, p pricing.Projection, now time.Time) UserRow {
 	if quotas := a.quotas(); len(quotas) > 0 {
 		row.Quota = &quotas[0]
 	}
+	if b := s.prepaidBalance(a, now); b != nil {
+		whole := int64(ledger.Amount(b.Balance) / ledger.Unit)
+		row.Balance = &whole
+	}
 	return row
 }
 
