@@ -41,11 +41,14 @@ func (s *Schedule) Project(used []ledger.PlanTotals, now time.Time, o Outlook) (
 	if err != nil {
 		return Projection{}, err
 	}
-	charged, err := likely.Rate(rows)
-	if err != nil {
-		return Projection{}, err
+	limited := p.Statement.Usage
+	if likely != s {
+		charged, err := likely.Rate(rows)
+		if err != nil {
+			return Projection{}, err
+		}
+		limited = charged.Usage
 	}
-	limited := charged.Usage
 	if o.SpendLimit != nil {
 		limited = min(limited, max(0, *o.SpendLimit))
 	}
