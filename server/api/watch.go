@@ -61,7 +61,7 @@ type watching struct {
 	turn atomic.Uint64
 
 	mu       sync.Mutex
-	watchers int
+	watchers int    // of what is rated or ordered
 	leave    func() // ends rating and waits for it
 
 	rating rating
@@ -105,7 +105,6 @@ func stream[T any](s *service, r *request, same func(before, now *T) bool, look 
 	}
 	connection := http.NewResponseController(r.w)
 	_ = connection.SetReadDeadline(time.Time{}) // a recorder of a test has none
-	defer s.enter()()
 	view, err := look(ctx, s.Now())
 	if err != nil {
 		return err
@@ -181,8 +180,8 @@ func undated[T any](date func(*T)) func(before, now *T) bool {
 	}
 }
 
-// enter begins rating with the first watcher; what it returns ends it with the
-// last. Nothing is computed while nobody watches.
+// enter begins rating with the first watcher of what is rated; what it returns ends
+// it with the last. Nothing is computed while nobody watches.
 func (s *service) enter() (leave func()) {
 	w := s.watch
 	w.mu.Lock()
@@ -205,6 +204,7 @@ func (s *service) enter() (leave func()) {
 		if w.watchers--; w.watchers == 0 {
 			w.leave()
 			w.texts.forget()
+			w.ranks.forget()
 		}
 	}
 }
@@ -238,8 +238,10 @@ func (m *memo[T]) get(s *service, most time.Duration, make func() (T, error)) (T
 	return value, nil
 }
 
-// memos is a memo for each of a few questions, forgotten when they are not asked
-// any more.
+// maxQuestions is how many questions are remembered: somebody may be typing.
+const maxQuestions = 8
+
+// memos is a memo for each of the last few questions.
 type memos[T any] struct {
 	mu sync.Mutex
 	by map[string]*asking[T]
@@ -255,21 +257,34 @@ func (m *memos[T]) of(question string) *memo[T] {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := time.Now()
-	for q, a := range m.by {
-		if now.Sub(a.asked) > time.Minute {
-			delete(m.by, q)
-		}
-	}
 	a := m.by[question]
 	if a == nil {
 		if m.by == nil {
 			m.by = map[string]*asking[T]{}
+		}
+		if len(m.by) == maxQuestions {
+			delete(m.by, m.oldest())
 		}
 		a = &asking[T]{}
 		m.by[question] = a
 	}
 	a.asked = now
 	return &a.memo
+}
+
+func (m *memos[T]) oldest() (question string) {
+	for q, a := range m.by {
+		if before := m.by[question]; before == nil || a.asked.Before(before.asked) {
+			question = q
+		}
+	}
+	return question
+}
+
+func (m *memos[T]) forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.by = nil
 }
 
 // noteVerified keeps what the last proof of the ledger found.

@@ -27,6 +27,7 @@ const (
 type findings struct {
 	gauges     Gauges
 	bill       BillStatus
+	unread     error // why bill is not known
 	noSnapshot bool
 	blocked    int
 	unrated    error
@@ -56,6 +57,9 @@ func (s *service) attention(now time.Time, o *Overview, f *findings) []Attention
 	}
 	if f.unrated != nil {
 		add(bad, "What is owed for this month is not known: %s.", f.unrated)
+	}
+	if f.unread != nil {
+		add(bad, "How billing stands cannot be read: %s. Prove the ledger with: tollgate verify", f.unread)
 	}
 	for _, run := range o.Runs {
 		if run.Error != "" {
@@ -144,7 +148,7 @@ func (s *service) diskLasts(o *Overview, g Gauges) (text string, soon bool) {
 // paid.
 func (s *service) addBills(now time.Time, o *Overview, b BillStatus, add func(level, text string, args ...any)) {
 	open := s.Ledger.PeriodAt(now)
-	running := slices.ContainsFunc(o.Runs, func(r ScheduledRun) bool { return r.Running })
+	running := slices.ContainsFunc(o.Runs, func(r ScheduledRun) bool { return r.Running && (r.Name == monthlyRun || r.Name == "billing") })
 	for _, m := range b.Unbilled {
 		// Grace runs until the run that is next is that of the open month.
 		ended := m.Month < (open.Month-1).String() || !b.NextRun.Before(open.End)

@@ -46,6 +46,8 @@ func TestAttention(t *testing.T) {
 			[]string{"bad: The last verify found 2 problems: see them with: tollgate verify; a copy from before is put back with: tollgate restore FILE"}},
 		{"unrated", "", func(_ *Overview, f *findings) { f.unrated = errors.New("rating user 7: overflow") },
 			[]string{"bad: What is owed for this month is not known: rating user 7: overflow."}},
+		{"billing unread", "", func(_ *Overview, f *findings) { f.unread = errors.New("reading invoice 7: not a sound ledger") },
+			[]string{"bad: How billing stands cannot be read: reading invoice 7: not a sound ledger. Prove the ledger with: tollgate verify"}},
 		{"job", "", func(o *Overview, _ *findings) { o.Runs = []ScheduledRun{{Name: "snapshot", Error: "no room"}} },
 			[]string{`bad: The job "snapshot" failed: no room; it is tried again.`}},
 		{"upstream errors", "", func(_ *Overview, f *findings) { f.gauges.Traffic.Outcomes[0].Minute = 100 },

@@ -21,6 +21,7 @@ func (s *service) watchBilling(r *request) error {
 	if err := checkState(state); err != nil {
 		return err
 	}
+	defer s.enter()()
 	date := func(v *BillingView) { v.At = time.Time{} }
 	return stream(s, r, undated(date), func(ctx context.Context, now time.Time) (BillingView, error) {
 		return s.billingView(ctx, r, now, state)

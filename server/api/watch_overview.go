@@ -10,7 +10,11 @@ import (
 )
 
 func (s *service) watchOverview(r *request) error {
-	date := func(o *Overview) { o.At, o.UptimeMS = time.Time{}, 0 }
+	defer s.enter()()
+	date := func(o *Overview) {
+		o.At, o.UptimeMS = time.Time{}, 0
+		o.Ledger.FreeBytes >>= 20 // of the disk, to which others write as well
+	}
 	return stream(s, r, undated(date), s.overview)
 }
 
@@ -20,10 +24,7 @@ func (s *service) overview(ctx context.Context, now time.Time) (Overview, error)
 	if err != nil {
 		return Overview{}, err
 	}
-	bill, err := s.billStands(ctx)
-	if err != nil {
-		return Overview{}, err
-	}
+	bill, unread := s.billStands(ctx)
 	g := s.gauges()
 	o := Overview{
 		At: now.UTC(), Version: s.Version, UptimeMS: s.Uptime(), TestClock: s.Clock.Test(), Ready: true, Currency: s.currency, Timezone: l.Zone, Users: l.Users,
@@ -52,7 +53,7 @@ func (s *service) overview(ctx context.Context, now time.Time) (Overview, error)
 		o.Ledger.LastVerify, o.Ledger.VerifyFound = stamp(v.at), v.found
 	}
 	_, blocked, failed := s.watch.rating.of(s.Ledger.PeriodAt(now).Month)
-	o.Attention = s.attention(now, &o, &findings{gauges: g, bill: bill, noSnapshot: missing, blocked: blocked, unrated: failed})
+	o.Attention = s.attention(now, &o, &findings{gauges: g, bill: bill, unread: unread, noSnapshot: missing, blocked: blocked, unrated: failed})
 	return o, nil
 }
 

@@ -45,6 +45,7 @@ func (s *service) watchUsers(r *request) error {
 	if err != nil {
 		return err
 	}
+	defer s.enter()()
 	date := func(v *UsersView) { v.At = time.Time{} }
 	return stream(s, r, undated(date), func(ctx context.Context, now time.Time) (UsersView, error) { return s.usersView(ctx, now, q) })
 }
@@ -91,19 +92,15 @@ func (s *service) usersView(ctx context.Context, now time.Time, q UsersQuery) (U
 	view := UsersView{At: now.UTC(), Month: month.String(), Total: order.fit, All: all.Users, Users: []UserRow{}}
 	first := min(q.Offset, len(order.first))
 	for _, ranked := range order.first[first:min(first+q.Limit, len(order.first))] {
-		a, p, err := s.projected(ranked.account.User(), now, month)
-		if err != nil {
-			return view, err
-		}
-		view.Users = append(view.Users, s.row(&a, p, now))
+		// One who cannot be rated is shown without charges; the overview says why.
+		a, p, _ := s.projected(ranked.account.User(), now, month)
+		view.Users = append(view.Users, s.row(&a, p))
 	}
 	measure := userSorts[q.Sort]
 	if measure == nil {
 		return view, nil
 	}
-	slices.SortStableFunc(view.Users, func(a, b UserRow) int {
-		return cmp.Or(upward(q.Up, cmp.Compare(measure(&a), measure(&b))), cmp.Compare(a.ID, b.ID))
-	})
+	slices.SortStableFunc(view.Users, func(a, b UserRow) int { return upward(q.Up, cmp.Compare(measure(&a), measure(&b))) })
 	return view, nil
 }
 
@@ -115,7 +112,7 @@ func upward(up bool, compared int) int {
 }
 
 // row is a user in the list.
-func (s *service) row(a *account, p pricing.Projection, now time.Time) UserRow {
+func (s *service) row(a *account, p pricing.Projection) UserRow {
 	u := a.user
 	row := UserRow{
 		ID: u.ID, Email: u.Personal.Email, Plan: a.tier(), Status: u.Status, SuspendedFor: u.SuspendedFor,
@@ -194,8 +191,11 @@ func (s *service) rank(ctx context.Context, now time.Time, month ledger.Month, q
 		return cmp.Or(upward(q.Up, compared), cmp.Compare(a.user, b.user))
 	}
 	r := ranking{fit: len(fit), first: fit}
-	if q.Offset+q.Limit <= mostRanked && len(fit) > mostRanked {
+	switch {
+	case q.Offset+q.Limit <= mostRanked && len(fit) > mostRanked:
 		r.first = front(fit, mostRanked, before)
+	case len(fit) < len(all):
+		r.first = slices.Clone(fit) // the list of all is not kept for a few
 	}
 	slices.SortFunc(r.first, before)
 	return r, nil
