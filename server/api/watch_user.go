@@ -34,7 +34,7 @@ func (s *service) userView(ctx context.Context, now time.Time, id ledger.UserID,
 		return UserView{}, err
 	}
 	view := UserView{
-		At: now.UTC(), User: s.user(u, now), Usage: s.monthUsageOf(&a), Row: s.row(&a, p), Quotas: list(a.quotas()),
+		At: now.UTC(), User: s.user(u, now), Usage: s.monthUsageOf(&a), Row: s.row(&a, p, now), Quotas: list(a.quotas()),
 		Keys: []Key{}, Records: []Record{},
 	}
 	if a.on {

@@ -94,7 +94,7 @@ func (s *service) usersView(ctx context.Context, now time.Time, q UsersQuery) (U
 	for _, ranked := range order.first[first:min(first+q.Limit, len(order.first))] {
 		// One who cannot be rated is shown without charges; the overview says why.
 		a, p, _ := s.projected(ranked.account.User(), now, month)
-		view.Users = append(view.Users, s.row(&a, p))
+		view.Users = append(view.Users, s.row(&a, p, now))
 	}
 	measure := userSorts[q.Sort]
 	if measure == nil {
@@ -112,7 +112,7 @@ func upward(up bool, compared int) int {
 }
 
 // row is a user in the list.
-func (s *service) row(a *account, p pricing.Projection) UserRow {
+func (s *service) row(a *account, p pricing.Projection, now time.Time) UserRow {
 	u := a.user
 	row := UserRow{
 		ID: u.ID, Email: u.Personal.Email, Plan: a.tier(), Status: u.Status, SuspendedFor: u.SuspendedFor,
