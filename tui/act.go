@@ -90,6 +90,8 @@ func (m *model) act(k tea.KeyMsg) tea.Cmd {
 		m.dialog = m.revocation(*t.user, *t.key)
 	case t.invoice == nil:
 		m.notice = noticeMsg{text: "Choose an invoice first, on Billing (5) or the user's page (3)."}
+	case matches(k, keys.retry) && t.invoice.due <= 0:
+		m.notice = noticeMsg{text: "Nothing is due of invoice " + t.invoice.name() + "."}
 	case matches(k, keys.retry):
 		m.dialog = m.collection(*t.invoice)
 	case matches(k, keys.void):

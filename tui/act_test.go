@@ -73,6 +73,7 @@ func TestActsThatDoNothing(t *testing.T) {
 		{"no key chosen", "2 X", "Choose a key first"},
 		{"a key, not an invoice", "2 enter V", "Choose an invoice first"},
 		{"no invoice", "4 T", "Choose an invoice first"},
+		{"nothing due", "2 enter down down T", "Nothing is due of invoice 2025-01-000042."},
 		{"no plan typed", "2 P enter", "CHANGE PLAN"},
 		{"a plan that is not there", "2 P 'gold' enter", "FAILED: there is no plan gold; there are free, pro and enterprise"},
 	} {

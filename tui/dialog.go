@@ -90,8 +90,9 @@ func (d *dialog) body(s *shared, w, h int) []string {
 	if d.busy {
 		last = append(last, "working...")
 	}
-	if room := h - len(last) - 1; len(lines) > room { // what is typed is always seen
+	if room := h - len(last) - 1; len(lines) > room {
 		lines = lines[:max(0, room)]
 	}
-	return append(append(lines, ""), last...)
+	lines = append(append(lines, ""), last...)
+	return lines[max(0, len(lines)-max(0, h)):] // what is typed is always seen
 }

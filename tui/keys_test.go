@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/muesli/termenv"
+
 	"tollgate/tui"
 )
 
@@ -235,7 +237,7 @@ func TestAllSizes(t *testing.T) {
 	for _, server := range []func() *fake{busy, empty, odd} {
 		for _, walk := range walks {
 			synctest.Test(t, func(t *testing.T) {
-				s := begin(t, server(), tui.Options{Currency: "jpy", Profile: atRest.Profile, Write: true}, 80, 24)
+				s := begin(t, server(), tui.Options{Currency: "jpy", Profile: termenv.ANSI, Colour: true, Write: true}, 80, 24)
 				s.keys(walk.keys...)
 				for _, d := range some {
 					s.resize(d.w, d.h)

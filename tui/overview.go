@@ -59,14 +59,15 @@ func (p *overview) body(w, h int) []string {
 		}
 	}
 	add(p.attention(w))
+	add(p.program())
 	if w >= wideEnough {
 		half := (w - gap) / 2
-		high := min(16, max(7, h-len(rows)-len(p.view.Runs)-8))
+		high := min(16, max(7, h-len(rows)-len(p.view.Runs)-7))
 		add(beside(half, append(p.traffic(half), p.troubles(half)...), p.days(half, high)))
 		add(beside(half, p.month(half), p.ledger(half)))
 		add(p.runs(w))
 	} else {
-		high := min(4, max(2, h-16))
+		high := min(4, max(2, h-17))
 		add(p.traffic(w))
 		add(p.days(w, high))
 		add(p.month(w))
@@ -90,6 +91,19 @@ func beside(w int, a, b []string) []string {
 		}
 	}
 	return lines
+}
+
+// program is the running server in a line.
+func (p *overview) program() []string {
+	v := p.view
+	state := "ready"
+	if !v.Ready {
+		state = p.st.bad.Render("NOT READY")
+	}
+	if v.TestClock {
+		state += ", " + p.st.warn.Render("ON A TEST CLOCK")
+	}
+	return []string{p.st.title.Render("TOLLGATE "+clean(dash(v.Version))) + "  " + state + fmt.Sprintf(", up %s, %s", span(time.Duration(v.UptimeMS)*time.Millisecond), plural(int64(v.Users), "user", "users"))}
 }
 
 func (p *overview) attention(w int) []string {

@@ -90,8 +90,7 @@ func Plain(ctx context.Context, s Server, o Options, w io.Writer) error {
 
 func (s *shared) plainOverview(v api.Overview) []string {
 	p := &overview{shared: s, view: &v}
-	lines := []string{fmt.Sprintf("tollgate %s, up %s, as of %s UTC, %s", clean(dash(v.Version)), span(time.Duration(v.UptimeMS)*time.Millisecond), moment(v.At),
-		plural(int64(v.Users), "user", "users")), ""}
+	lines := []string{"as of " + moment(v.At) + " UTC", ""}
 	attention := p.attention(plainWidth)
 	if len(attention) == 0 {
 		attention = []string{"Nothing needs attention."}
@@ -103,7 +102,7 @@ func (s *shared) plainOverview(v api.Overview) []string {
 		d := v.Days[i]
 		days.add(d.Date, count(d.Calls), count(d.Documents), count(d.Tokens), s.o.money(d.CostCents))
 	}
-	for _, block := range [][]string{attention, traffic, p.troubles(plainWidth), days.lines(plainWidth), p.month(plainWidth), p.ledger(plainWidth), p.runs(plainWidth)} {
+	for _, block := range [][]string{attention, p.program(), traffic, p.troubles(plainWidth), days.lines(plainWidth), p.month(plainWidth), p.ledger(plainWidth), p.runs(plainWidth)} {
 		lines = append(append(lines, block...), "")
 	}
 	return lines[:len(lines)-1]

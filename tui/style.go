@@ -21,7 +21,8 @@ type styles struct {
 // newStyles are for a terminal of that profile; without colour only attributes
 // such as bold are left, and with [termenv.Ascii] nothing is.
 func newStyles(profile termenv.Profile, colour bool) styles {
-	r := lipgloss.NewRenderer(io.Discard, termenv.WithProfile(profile))
+	r := lipgloss.NewRenderer(io.Discard)
+	r.SetColorProfile(profile)
 	r.SetHasDarkBackground(true) // known, so that nobody asks the terminal
 	plain := r.NewStyle().Inline(true)
 	s := styles{
