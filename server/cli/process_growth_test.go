@@ -11,8 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -88,7 +86,7 @@ type seeded struct {
 
 // seedUsers makes a ledger with the terms of the configuration in folder and
 // users with a key each.
-func seedUsers(t testing.TB, folder string, start time.Time) (s seeded, keys []string) {
+func seedUsers(t testing.TB, folder string, start time.Time, users int) (s seeded, keys []string) {
 	t.Helper()
 	c, err := config.Load(filepath.Join(folder, "config.toml"), func(string) string { return "" })
 	if err != nil {
@@ -116,7 +114,7 @@ func seedUsers(t testing.TB, folder string, start time.Time) (s seeded, keys []s
 		terms, err := (&pricing.Route{Pattern: c.Routes[i].Pattern, Price: c.Routes[i].Price}).Terms()
 		s.routes = append(s.routes, publish(ledger.RouteVersion, c.Routes[i].Pattern, terms, err))
 	}
-	for i := range growthUsers() {
+	for i := range users {
 		u, err := l.AddUser(start, "test", ledger.Personal{Email: fmt.Sprintf("u%d@example.com", i+1)}, "metered")
 		if err != nil {
 			t.Fatal(err)
@@ -148,7 +146,7 @@ func (s seeded) open(t testing.TB, folder string) *ledger.Ledger {
 }
 
 // fill writes usage records over the span, by all users on all routes.
-func (s seeded) fill(t testing.TB, folder string, records int) {
+func (s seeded) fill(t testing.TB, folder string, users, records int) {
 	t.Helper()
 	l := s.open(t, folder)
 	random := mathrand.New(mathrand.NewPCG(1, 2))
@@ -156,7 +154,6 @@ func (s seeded) fill(t testing.TB, folder string, records int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	users := growthUsers()
 	step := growthSpan / time.Duration(records)
 	batch := make([]ledger.Usage, 0, 4000)
 	var pending [4]ledger.Pending
@@ -265,20 +262,7 @@ func (m *measured) get(path string) {
 }
 
 // cpuTime is what the process has used of the processors, in microseconds.
-func (m *measured) cpuTime() float64 {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", m.process.Pid))
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(text), ") ")
-	fields := strings.Fields(rest)
-	user, err1 := strconv.ParseFloat(fields[11], 64)
-	system, err2 := strconv.ParseFloat(fields[12], 64)
-	if err1 != nil || err2 != nil {
-		m.t.Fatal(err1, err2)
-	}
-	return (user + system) * 1e4 // a tick is 10 ms
-}
+func (m *measured) cpuTime() float64 { return processTime(m.t, m.process.Pid) }
 
 // round measures everything once.
 func (m *measured) round(calls int) {
@@ -325,7 +309,7 @@ func TestCostDoesNotGrow(t *testing.T) {
 	upstream := newAnswering(t, answer)
 	start := time.Now().Add(-growthSpan - time.Minute)
 	folders := [2]string{childFolder(t, growthConfig(upstream.URL)), childFolder(t, growthConfig(upstream.URL))}
-	seed, keys := seedUsers(t, folders[0], start)
+	seed, keys := seedUsers(t, folders[0], start, growthUsers())
 	file, err := os.ReadFile(filepath.Join(folders[0], "tollgate.db"))
 	if err != nil {
 		t.Fatal(err)
@@ -339,7 +323,7 @@ func TestCostDoesNotGrow(t *testing.T) {
 	sizes := [2]int{growthSmall, *growthScale}
 	for i, folder := range folders {
 		began := time.Now()
-		seed.fill(t, folder, sizes[i])
+		seed.fill(t, folder, growthUsers(), sizes[i])
 		info, err := os.Stat(filepath.Join(folder, "tollgate.db"))
 		if err != nil {
 			t.Fatal(err)
