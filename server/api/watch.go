@@ -93,8 +93,7 @@ func (s *service) watchEndpoints() []endpoint {
 
 // stream answers with lines of what look sees: at once, and then as often as it
 // has changed, but at most once a second. It ends when the client leaves, when
-// look fails, and when the server stops. same tells whether nothing is new; nil
-// compares all of it.
+// look fails, and when the server stops. same tells whether nothing is new.
 //
 // The server's limit on a whole request would end a stream after it, for net/http
 // takes a read that times out for a client that left: it is lifted here.

@@ -165,12 +165,13 @@ func (t *tail) back(ctx context.Context, end uint64, most int, far uint64) (foun
 // forth reads everyone's entries up to end, stretch by stretch from the newest: one
 // is enough, unless the first records are looked for.
 func (t *tail) forth(ctx context.Context, end uint64, most int, far uint64) (found []ledger.Usage, skipped int64, err error) {
-	to, lowest := end, max(t.seen, end-min(end, far))
+	to, lowest, stretch := end, max(t.seen, end-min(end, far)), uint64(4*most)
 	skipped = int64(lowest - t.seen)
 	for to > lowest {
 		from := lowest
 		if !t.begun { // mostly the newest few are enough
-			from = max(lowest, to-min(to, uint64(4*most)))
+			from = max(lowest, to-min(to, stretch))
+			stretch *= 2
 		}
 		var part []ledger.Usage
 		err = t.s.Ledger.Records(ctx, from, time.Time{}, time.Time{}, func(u *ledger.Usage) bool {

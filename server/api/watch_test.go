@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"tollgate/ledger"
 	"tollgate/server/api"
@@ -95,7 +96,7 @@ func TestViewsAgreeWithTheOtherAnswers(t *testing.T) {
 		if q := customer.Quota; q.Total != nil {
 			want.Quota = &api.MeterQuota{Meter: q.Meter, Limit: *q.Total, Used: q.Used, Soft: customer.SubscriptionTier != "free"}
 		}
-		if diff := cmp.Diff(want, row); diff != "" {
+		if diff := gocmp.Diff(want, row); diff != "" {
 			t.Error(diff)
 		}
 		calls, documents, cost = calls+row.Calls, documents+row.Documents, cost+row.CostCents
@@ -104,13 +105,13 @@ func TestViewsAgreeWithTheOtherAnswers(t *testing.T) {
 			return c.WatchUser(ctx, row.Email, each)
 		}, any1)
 		usage := must[api.MonthUsage](t)(c.Usage(ctx, row.Email, ""))
-		if diff := cmp.Diff(usage, user.Usage); diff != "" {
+		if diff := gocmp.Diff(usage, user.Usage); diff != "" {
 			t.Error(diff)
 		}
-		if diff := cmp.Diff(row, user.Row); diff != "" {
+		if diff := gocmp.Diff(row, user.Row); diff != "" {
 			t.Error(diff)
 		}
-		if diff := cmp.Diff(must[api.User](t)(c.User(ctx, row.Email)), user.User); diff != "" {
+		if diff := gocmp.Diff(must[api.User](t)(c.User(ctx, row.Email)), user.User); diff != "" {
 			t.Error(diff)
 		}
 		var onDays, onRoutes int64
@@ -126,7 +127,7 @@ func TestViewsAgreeWithTheOtherAnswers(t *testing.T) {
 			t.Errorf("%s: %d calls, %d by day, %d by route, days %v", row.Email, row.Calls, onDays, onRoutes, user.Days)
 		}
 		records := must[api.RecordsPage](t)(c.Records(ctx, row.Email, api.RecordsQuery{Limit: 20}))
-		if diff := cmp.Diff(records.Records, user.Records); diff != "" {
+		if diff := gocmp.Diff(records.Records, user.Records); diff != "" {
 			t.Error(diff)
 		}
 		if len(user.Keys) != 2 || user.Keys[0].ID < user.Keys[1].ID {
@@ -139,7 +140,7 @@ func TestViewsAgreeWithTheOtherAnswers(t *testing.T) {
 		Calls: calls, Documents: documents, Tokens: o.Month.Tokens, CostCents: cost,
 		Charges: &api.MonthCharges{At: h.time(), SoFarCents: soFar, ProjectedCents: projected},
 	}
-	if diff := cmp.Diff(want, o.Month); diff != "" {
+	if diff := gocmp.Diff(want, o.Month); diff != "" {
 		t.Error(diff)
 	}
 	var onDays int64
@@ -155,10 +156,10 @@ func TestViewsAgreeWithTheOtherAnswers(t *testing.T) {
 		return c.WatchBilling(ctx, "", each)
 	},
 		func(b api.BillingView) bool { return b.Month.Charges != nil })
-	if diff := cmp.Diff(must[api.BillStatus](t)(c.BillStatus(ctx)), billing.Status); diff != "" {
+	if diff := gocmp.Diff(must[api.BillStatus](t)(c.BillStatus(ctx)), billing.Status); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff(want, billing.Month); diff != "" {
+	if diff := gocmp.Diff(want, billing.Month); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -175,8 +176,34 @@ func TestUsersInOrder(t *testing.T) {
 		for _, u := range view.Users {
 			got = append(got, api.TopUser{User: u.ID, Email: u.Email, TotalCalls: u.Calls, TotalDocuments: u.Documents, TotalCostCents: u.CostCents})
 		}
-		if diff := cmp.Diff(top, got); diff != "" {
+		if diff := gocmp.Diff(top, got); diff != "" {
 			t.Errorf("by %s: %s", by, diff)
+		}
+	}
+	// These are rated in the background, a moment later.
+	for sort, measure := range map[string]func(api.UserRow) int64{
+		"quota": func(u api.UserRow) int64 {
+			if u.Quota == nil {
+				return -1
+			}
+			return u.Quota.Used * 1000 / u.Quota.Limit
+		},
+		"charge":    func(u api.UserRow) int64 { return u.ChargeCents },
+		"projected": func(u api.UserRow) int64 { return u.ProjectedCents },
+	} {
+		for _, up := range []bool{false, true} {
+			all := await(t, func(ctx context.Context, each func(api.UsersView) error) error {
+				return c.WatchUsers(ctx, api.UsersQuery{}, each)
+			}, any1)
+			best := slices.MaxFunc(all.Users, func(a, b api.UserRow) int {
+				if up {
+					a, b = b, a
+				}
+				return cmp.Compare(measure(a), measure(b))
+			})
+			await(t, func(ctx context.Context, each func(api.UsersView) error) error {
+				return c.WatchUsers(ctx, api.UsersQuery{Sort: sort, Up: up, Limit: 1}, each)
+			}, func(v api.UsersView) bool { return measure(v.Users[0]) == measure(best) })
 		}
 	}
 	ids := func(q api.UsersQuery) (ids []ledger.UserID) {

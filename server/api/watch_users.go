@@ -81,7 +81,12 @@ func (r *request) usersQuery() (UsersQuery, error) {
 func (s *service) usersView(ctx context.Context, now time.Time, q UsersQuery) (UsersView, error) {
 	month := s.Ledger.PeriodAt(now).Month
 	question := fmt.Sprint(month, q.Sort, " ", q.Up, q.Offset+q.Limit <= mostRanked, q.Filter)
-	order, err := s.watch.ranks.of(question).get(s, rankedFor, func() (ranking, error) { return s.rank(ctx, now, month, q) })
+	most := rankedFor
+	switch q.Sort {
+	case "quota", "charge", "projected": // they change by being rated, too
+		most = s.watch.rating.newFor()
+	}
+	order, err := s.watch.ranks.of(question).get(s, most, func() (ranking, error) { return s.rank(ctx, now, month, q) })
 	if err != nil {
 		return UsersView{}, err
 	}
@@ -274,6 +279,16 @@ func usedBy(a *ledger.Account, month ledger.Month, sort string) (sum int64) {
 		sum = plus(sum, n)
 	}
 	return sum
+}
+
+// newFor is how long an order of what is rated is worth something.
+func (w *rating) newFor() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.done == nil {
+		return 0
+	}
+	return 5 * time.Second
 }
 
 // snapshot is what users were ranked by when they were rated last, by id; of the
