@@ -12,6 +12,14 @@
 // them. The unix socket serves the operator API to whoever may open the file
 // (0660). The metrics listener, off by default, serves Prometheus.
 //
+// # Screens
+//
+// A sampler reads the counters of gateway, admission and ledger every five seconds
+// and keeps ten minutes of them, so that the screens can tell of the last minute
+// when they are opened (watch.go). It is all that is done for them while nobody
+// watches. Their streams end when the server begins to drain, and so hold up no
+// stop.
+//
 // # Order
 //
 // At the start: ledger, clock, terms, upstreams, listeners; a part that fails

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -210,5 +213,43 @@ func TestStopIsNotHeldUpByScreens(t *testing.T) {
 	}
 	if slices.Contains(list, nil) {
 		t.Errorf("the streams ended with %v", list)
+	}
+}
+
+// TestSnapshotsAreMissed: the newest file in the folder counts, and one that is older
+// than two nights needs attention.
+func TestSnapshotsAreMissed(t *testing.T) {
+	folder := t.TempDir()
+	r := start(t, strings.Replace(serverTable, `snapshot_dir = ""`, `snapshot_dir = "`+folder+`"`, 1))
+	old := time.Now().Add(-50 * time.Hour).Truncate(time.Second)
+	made := func(name string, at time.Time) {
+		path := filepath.Join(folder, name)
+		if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Chtimes(path, at, at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var steps []string
+	err := r.client.WatchOverview(t.Context(), func(o api.Overview) error {
+		missed := slices.ContainsFunc(o.Attention, func(a api.Attention) bool {
+			return strings.HasPrefix(a.Text, "No snapshot of the ledger was made for two days")
+		})
+		last := o.Ledger.LastSnapshot
+		switch {
+		case last == nil && !missed: // the ledger is new
+			made("tollgate-2020-01-02.db", old)
+			made("tollgate-2020-01-01.db", time.Now())
+			made("other.db", time.Now())
+			steps = append(steps, "none")
+		case last != nil && last.Equal(old) && missed:
+			made("tollgate-2020-01-03.db", time.Now())
+			steps = append(steps, "old")
+		case last != nil && last.After(old) && !missed:
+			steps = append(steps, "new")
+			return errSeen
+		}
+		return nil
+	})
+	if !errors.Is(err, errSeen) || !slices.Equal(steps, []string{"none", "old", "new"}) {
+		t.Errorf("got %v, %v", steps, err)
 	}
 }
