@@ -264,5 +264,5 @@ func failureDetail(s *shared, f api.InvoiceFailure) detailMsg {
 	}
 	return detailMsg{"NOT COLLECTED " + f.Number, facts(
 		"user", strconv.FormatUint(uint64(f.User), 10)+", "+dash(f.Email), "month", f.Month, "state", f.State, "due", s.o.priced(f.AmountDueCents),
-		"why", dash(f.Reason), "tries", count(int64(f.Attempts)), "last try", minute(f.Failed), "next try", next)}
+		"why", dash(f.Reason), "tries", count(int64(f.Attempts)), "last try", minute(f.Failed)+" UTC", "next try", next)}
 }

@@ -46,3 +46,33 @@ func TestPages(t *testing.T) {
 		}
 	}
 }
+
+// TestOverlays is what lies over a page: the help, something in full, a line
+// that is typed, a dialog where there is hardly room.
+func TestOverlays(t *testing.T) {
+	for _, c := range []struct {
+		name, keys string
+		size       dimension
+	}{
+		{"help-users-60x20", "2 ?", dimension{60, 20}},
+		{"help-billing-80x24", "5 ?", dimension{80, 24}},
+		{"record-60x20", "4 enter", dimension{60, 20}},
+		{"invoice-60x20", "5 down enter", dimension{60, 20}},
+		{"failure-80x24", "5 enter", dimension{80, 24}},
+		{"key-80x24", "2 enter enter", dimension{80, 24}},
+		{"typing-60x20", "2 / 'ann@example.com'", dimension{60, 20}},
+		{"hint-60x20", "4 /", dimension{60, 20}},
+		{"dialog-60x20", "2 P 'pro' enter 'user01'", dimension{60, 20}},
+		{"dialog-24x8", "2 S 'user01@example.com'", dimension{24, 8}},
+		{"page-24x8", "2", dimension{24, 8}},
+		{"nobody-60x20", "3 / '99' enter", dimension{60, 20}},
+	} {
+		bubble(t, c.name, func(t *testing.T) {
+			o := atRest
+			o.Write = true
+			s := begin(t, busy(), o, c.size.w, c.size.h)
+			s.script(c.keys)
+			golden(t, "over-"+c.name, s.view(c.size.w, c.size.h))
+		})
+	}
+}

@@ -278,7 +278,7 @@ func TestKeysOfOneRead(t *testing.T) {
 		s := begin(t, busy(), atRest, 80, 24)
 		s.keys("2", "4?q2", "jj/b")
 		s.keys("qx")
-		s.has("[2 Users]", "id): bqx")
+		s.has("[2 Users]", "filter: bqx")
 		s.keys("esc")
 		s.has("> ! user03@")
 		s.types("q")

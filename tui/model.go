@@ -62,7 +62,8 @@ type (
 	openMsg   struct{ user string } // show the user
 	followMsg struct{ user string } // show the user's records
 	promptMsg struct {              // have a line typed
-		label, text string
+		label, hint string
+		text        string
 		done        func(text string) tea.Msg
 	}
 	detailMsg struct { // show something in full
@@ -162,7 +163,7 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		m.pages[recordsPage].(*records).of(msg.user)
 		return m, m.turn(recordsPage)
 	case promptMsg:
-		m.prompt = &prompt{msg, input{msg.text}}
+		m.prompt = &prompt{msg, input{text: msg.text}}
 	case detailMsg:
 		m.detail = &detail{title: msg.title}
 		var rows []row
@@ -321,18 +322,25 @@ func (m *model) View() string {
 	return strings.Join(lines, "\n")
 }
 
-// tabs names the pages, the one shown in brackets.
+// tabs names the pages, the one shown in brackets; where there is no room for
+// all names the others have their numbers only.
 func (m *model) tabs() string {
-	var b strings.Builder
+	var long, short strings.Builder
 	for i, name := range pageNames {
-		text := " " + string(rune('1'+i)) + " " + name + " "
+		digit := string(rune('1' + i))
 		if i == m.at {
-			b.WriteString(m.st.reverse.Render("[" + text[1:len(text)-1] + "]"))
+			text := m.st.reverse.Render("[" + digit + " " + name + "]")
+			long.WriteString(text)
+			short.WriteString(text)
 		} else {
-			b.WriteString(text)
+			long.WriteString(" " + digit + " " + name + " ")
+			short.WriteString(" " + digit + " ")
 		}
 	}
-	return b.String()
+	if width(long.String())-1 > m.w { // a blank is last
+		return short.String()
+	}
+	return long.String()
 }
 
 // state says of when the numbers are, and whether they are live.
@@ -370,8 +378,12 @@ func (m *model) bottom() string {
 	case m.dialog != nil:
 		return footer(m.st, m.w, []key.Binding{label("enter", "do it once typed"), label("esc", "leave it")})
 	case m.prompt != nil:
-		head := m.prompt.label + ": "
-		return head + m.prompt.input.view(m.st, m.w-width(head))
+		line := m.prompt.label + ": "
+		line += m.prompt.input.view(m.st, m.w-width(line))
+		if m.prompt.input.text == "" {
+			line += m.st.faint.Render(" " + m.prompt.hint)
+		}
+		return line
 	case m.help != nil || m.detail != nil:
 		return footer(m.st, m.w, []key.Binding{m.keyMap.back, label("↑ ↓", "move")})
 	}

@@ -67,13 +67,19 @@ func (p *overview) body(w, h int) []string {
 		add(beside(half, p.month(half), p.ledger(half)))
 		add(p.runs(w))
 	} else {
-		high := min(4, max(2, h-17))
+		troubles := p.troubles(w)
+		high := min(4, max(2, h-16-len(rows)-len(troubles)))
 		add(p.traffic(w))
+		if len(troubles) > 1 { // what goes wrong is seen first
+			add(troubles)
+		}
 		add(p.days(w, high))
 		add(p.month(w))
 		add(p.ledger(w))
 		add(p.runs(w))
-		add(p.troubles(w))
+		if len(troubles) == 1 {
+			add(troubles)
+		}
 	}
 	p.lines.set(rows)
 	return p.lines.view(p.st, w, h)

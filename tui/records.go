@@ -116,7 +116,7 @@ func (p *records) key(k tea.KeyMsg) tea.Msg {
 			p.waiting = api.RecordsTail{}
 		}
 	case matches(k, keys.filter):
-		return promptMsg{"filter (user: route: status: outcome:)", p.filter, func(text string) tea.Msg {
+		return promptMsg{"filter", "user:ann@example.com route:/v1 status:5xx outcome:ok", p.filter, func(text string) tea.Msg {
 			p.ask(text)
 			return reopenMsg{}
 		}}
@@ -216,7 +216,7 @@ func (p *records) body(w, h int) []string {
 // recordTable is the columns of records; of one user without the user.
 func recordTable(head string, users bool) *table {
 	t := newTable(column{head: head}, column{head: "STATUS"}, column{head: "OUTCOME", drop: 3}, column{head: "ROUTE", least: 16}, column{head: "DOCS", right: true, drop: 4}, column{head: "TOKENS", right: true, drop: 5},
-		column{head: "COST", right: true, drop: 2}, column{head: "TOOK", right: true, drop: 1}, column{head: "REQUEST", drop: 9})
+		column{head: "COST", right: true, drop: 1}, column{head: "TOOK", right: true, drop: 2}, column{head: "REQUEST", drop: 9})
 	if users {
 		t.columns = slices.Insert(t.columns, 1, column{head: "USER", right: true})
 	}

@@ -63,7 +63,7 @@ func (p *user) key(k tea.KeyMsg) tea.Msg {
 	keys := p.keyMap
 	switch {
 	case matches(k, keys.filter):
-		return promptMsg{"user (e-mail or id)", "", func(text string) tea.Msg {
+		return promptMsg{"user", "e-mail address or id", "", func(text string) tea.Msg {
 			if text == "" {
 				return nil
 			}
@@ -269,7 +269,7 @@ func keyDetail(k api.Key) detailMsg {
 	}
 	return detailMsg{"KEY " + k.Prefix, facts(
 		"id", strconv.FormatUint(uint64(k.ID), 10), "name", dash(k.Name), "scope", string(k.Scope), "status", k.Status,
-		"created", moment(k.Created), "last used", minute(k.LastUsed), "expires", minute(k.Expires), "revoked", minute(k.Revoked),
+		"created (UTC)", moment(k.Created), "last used (UTC)", minute(k.LastUsed), "expires (UTC)", minute(k.Expires), "revoked (UTC)", minute(k.Revoked),
 		"networks", networks, "limits", own(k.PerMinute, "min")+" "+own(k.PerDay, "day"))}
 }
 

@@ -102,7 +102,7 @@ func (p *users) key(k tea.KeyMsg) tea.Msg {
 			return followMsg{rowID(u)}
 		}
 	case matches(k, keys.filter):
-		return promptMsg{"filter (e-mail, name, company, plan, status, id)", p.query.Filter, func(text string) tea.Msg {
+		return promptMsg{"filter", "in e-mail, name, company, plan, status, id", p.query.Filter, func(text string) tea.Msg {
 			return p.ask(func() { p.query.Filter = text })
 		}}
 	case matches(k, keys.back) && p.query.Filter != "":
@@ -166,7 +166,7 @@ func (p *users) body(w, h int) []string {
 	}
 	t := newTable(
 		column{head: "USER" + p.mark("id"), right: true, drop: 10},
-		column{head: "E-MAIL" + p.mark("email"), least: 20},
+		column{head: "E-MAIL" + p.mark("email"), least: 18},
 		column{head: "PLAN", drop: 5},
 		column{head: "CALLS" + p.mark("calls"), right: true, drop: 6},
 		column{head: "QUOTA" + p.mark("quota"), right: true},

@@ -170,7 +170,7 @@ func TestTopOnATerminal(t *testing.T) {
 	stop := load("http://"+c.address, ann.APIKey, bob.APIKey)
 	defer func() { stop() }()
 
-	m := openTerminal(t, folder, 80, 24, fmt.Sprintf("%s top --write; echo left with $?; cat", program))
+	m := openTerminal(t, folder, 80, 30, fmt.Sprintf("%s top --write; echo left with $?; cat", program))
 	first := m.until(`^\[1 Overview\]`, `as of \d\d:\d\d:\d\d UTC  live  may write`, `^[1-9]\d* calls/s`, `latency p50 [\d.]+ ms`, `(?i)ledger  [\d,]+ entries`)
 	entries := number(t, first, `([\d,]+) entries`)
 	m.untilIs("more entries", func(text string) bool { return number(t, text, `([\d,]+) entries`) > entries+20 })
@@ -202,7 +202,7 @@ func TestTopOnATerminal(t *testing.T) {
 	m.keys("q", "5")
 	m.until(`\[5 Billing\]`, `next run \d{4}-\d\d-01`, `NOT COLLECTED  nothing`, `revenue [\d,.]+ so far`)
 
-	for _, size := range [][2]int{{60, 20}, {120, 40}, {20, 5}, {80, 24}} {
+	for _, size := range [][2]int{{60, 20}, {120, 40}, {20, 5}, {80, 30}} {
 		m.tmux("resize-window", "-x", strconv.Itoa(size[0]), "-y", strconv.Itoa(size[1]))
 		m.untilIs(fmt.Sprintf("a last line at %v", size), func(text string) bool {
 			lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
