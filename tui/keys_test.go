@@ -246,8 +246,9 @@ func TestAllSizes(t *testing.T) {
 						t.Fatalf("%s at %s", walk.name, d)
 					}
 				}
+				s.resize(80, 24)
 				s.resize(0, 0)
-				s.model.View()
+				s.view(80, 24)
 			})
 		}
 	}

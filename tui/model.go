@@ -137,6 +137,9 @@ func (m *model) turn(to int) tea.Cmd {
 func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
+		if msg.Width <= 0 || msg.Height <= 0 {
+			return m, nil // a serial line does not know; what was taken for granted stays
+		}
 		m.w, m.h = msg.Width, msg.Height
 		if p, ok := m.pages[m.at].(*users); ok && p.fitting() > p.query.Limit {
 			return m, m.open() // there is room for more
@@ -290,9 +293,6 @@ func (m *model) allKeys() []keyGroup {
 
 // View implements [tea.Model].
 func (m *model) View() string {
-	if m.w <= 0 || m.h <= 0 {
-		return ""
-	}
 	lines, more := []string{m.tabs(), ""}, ""
 	bottom := m.bottom()
 	room := m.h - len(lines) - 1
