@@ -12,6 +12,7 @@ import (
 
 	"github.com/muesli/termenv"
 
+	"tollgate/server/api"
 	"tollgate/tui"
 )
 
@@ -42,23 +43,26 @@ func TestPlainFails(t *testing.T) {
 	}
 }
 
+// rated is a server that rates the month only after a second.
+type rated struct{ *fake }
+
+func (r rated) WatchOverview(ctx context.Context, each func(api.Overview) error) error {
+	unrated := r.overview
+	unrated.Month.Charges = nil
+	if err := each(unrated); err != nil {
+		return err
+	}
+	<-time.After(time.Second)
+	return each(r.overview)
+}
+
 // TestLookWaitsForCharges: a moment, not for ever.
 func TestLookWaitsForCharges(t *testing.T) {
 	bubble(t, "they come", func(t *testing.T) {
-		f := busy()
-		charges := f.overview.Month.Charges
-		f.overview.Month.Charges = nil
-		go func() {
-			<-time.After(time.Second)
-			o := f.overview
-			o.Month.Charges = charges
-			f.look(o)
-		}()
-		// The fake does not end its stream with what was pushed beside it, so it
-		// takes all the time there is.
-		got, err := tui.Look(t.Context(), f)
-		if err != nil || got.Month.Charges == nil {
-			t.Errorf("got %v, %v", got.Month.Charges, err)
+		start := time.Now()
+		got, err := tui.Look(t.Context(), rated{busy()})
+		if took := time.Since(start); err != nil || got.Month.Charges == nil || took != time.Second {
+			t.Errorf("got %v, %v after %v", got.Month.Charges, err, took)
 		}
 	})
 	bubble(t, "they do not", func(t *testing.T) {
