@@ -231,7 +231,7 @@ func FuzzScreens(f *testing.F) {
 // TestAllSizes draws each page at many sizes, down to nothing.
 func TestAllSizes(t *testing.T) {
 	var some []dimension
-	for n := 1; n <= 200; n += 1 + n/12 {
+	for n := 1; n <= 200; n += 1 + n/6 {
 		some = append(some, dimension{n, n}, dimension{n, 24}, dimension{80, n}, dimension{n, 201 - n}, dimension{201 - n, 1}, dimension{1, n})
 	}
 	for _, server := range []func() *fake{busy, empty, odd} {
