@@ -21,7 +21,7 @@ type Account struct {
 	months []monthTotals
 	day    dayCount
 	keys   []keyUse // by Key.Index, days by Key.Counts
-	purse  purse
+	purse  *purse   // nil: credits were never granted or missed
 
 	// hours is what was added since the last checkpoint; draining is what the
 	// running checkpoint is about to add to the rows on disk.

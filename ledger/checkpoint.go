@@ -272,7 +272,10 @@ func (a *Account) readRow(b []byte) error {
 	for n := r.count(); n > 0 && !r.bad; n-- {
 		a.keys = append(a.keys, keyUse{r.varint(), dayCount{int32(r.varint()), r.count()}})
 	}
-	if a.purse.readRow(&r); r.bad {
+	if a.purse = nil; len(r.b) > 0 {
+		a.credits().readRow(&r)
+	}
+	if r.bad {
 		return fmt.Errorf("account of user %d: %w", a.id, errMalformed)
 	}
 	return nil

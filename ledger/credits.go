@@ -131,9 +131,6 @@ func (p *purse) expired(t time.Time) (n int, sum Amount) {
 
 // burn is for a call that was admitted at t: what had expired then it cannot have.
 func (p *purse) burn(t time.Time, amount, uncovered Amount) error {
-	if amount == 0 && uncovered == 0 {
-		return nil
-	}
 	from, gone := p.expired(t)
 	if amount < 0 || amount > p.sum-gone || uncovered < 0 {
 		return fmt.Errorf("%w: %v burnt of %v", errCredits, amount, p.sum-gone)
@@ -169,9 +166,9 @@ func (p *purse) find(grant uint64) int {
 	return slices.IndexFunc(p.left, func(l Left) bool { return l.Seq == grant })
 }
 
-// appendRow packs a purse: nothing where credits were never granted or missed.
+// appendRow packs a purse: nothing where there is none.
 func (p *purse) appendRow(b []byte) []byte {
-	if p.seq == 0 && p.missed == 0 {
+	if p == nil {
 		return b
 	}
 	b = binary.AppendUvarint(b, p.seq)
@@ -196,10 +193,6 @@ func milliOf(t time.Time) uint64 {
 }
 
 func (p *purse) readRow(r *reader) {
-	*p = purse{}
-	if len(r.b) == 0 {
-		return
-	}
 	p.seq = r.uvarint()
 	p.given, p.burnt, p.lost, p.missed = Amount(r.count()), Amount(r.count()), Amount(r.count()), Amount(r.count())
 	for len(r.b) > 0 && !r.bad {
@@ -220,9 +213,32 @@ func (p *purse) readRow(r *reader) {
 	r.bad = r.bad || p.seq == 0 && p.given|p.lost != 0 || p.seq == 0 && p.missed == 0 || p.given-p.burnt-p.lost != p.sum || !slices.IsSortedFunc(p.left, burnOrder)
 }
 
+// credits is the account's purse to be changed. Most users have none.
+func (a *Account) credits() *purse {
+	if a.purse == nil {
+		a.purse = new(purse)
+	}
+	return a.purse
+}
+
+// copyOf is the account's purse as it is now.
+func (a *Account) copyOf() *purse {
+	a.Lock()
+	defer a.Unlock()
+	own := new(purse)
+	if a.purse != nil {
+		*own = *a.purse
+		own.left = slices.Clone(own.left)
+	}
+	return own
+}
+
 // Balance is what is left of the account's credits for a call at t, in nanos of a
 // credit: what has expired by then is not. Call it under Lock.
 func (a *Account) Balance(t time.Time) Amount {
+	if a.purse == nil {
+		return 0
+	}
 	_, gone := a.purse.expired(t)
 	return a.purse.sum - gone
 }
@@ -230,7 +246,12 @@ func (a *Account) Balance(t time.Time) Amount {
 // Credits is what is left of each grant, in the order it will be burnt; those that
 // have expired and were not taken yet come first. Call it under Lock; the slice is
 // valid until Unlock.
-func (a *Account) Credits() []Left { return a.purse.left }
+func (a *Account) Credits() []Left {
+	if a.purse == nil {
+		return nil
+	}
+	return a.purse.left
+}
 
 // CreditSums is what became of all credits that an account ever had, in nanos of
 // a credit: Granted is Burnt, Taken and what is left.
@@ -241,6 +262,9 @@ type CreditSums struct {
 
 // CreditSums adds up the account's credits. Call it under Lock.
 func (a *Account) CreditSums() CreditSums {
+	if a.purse == nil {
+		return CreditSums{}
+	}
 	return CreditSums{Granted: a.purse.given, Burnt: a.purse.burnt, Taken: a.purse.lost, Uncovered: a.purse.missed}
 }
 
@@ -259,11 +283,10 @@ func (l *Ledger) GrantCredits(now time.Time, by string, user UserID, g Grant) (G
 	if !g.Expires.IsZero() && !g.Expires.After(now) {
 		return g, fmt.Errorf("%w: a grant that has expired, at %v", errCredits, g.Expires)
 	}
-	a.Lock()
-	back, trial := a.purse.seq, purse{given: a.purse.given}
-	a.Unlock()
+	before := a.copyOf()
+	back := before.seq
 	// What cannot be folded must not reach the writer, which would fail for good.
-	if err := trial.grant(Left{1, g.Source, g.Amount, g.Expires}); err != nil {
+	if err := before.grant(Left{1, g.Source, g.Amount, g.Expires}); err != nil {
 		return g, err
 	}
 	if err := l.record(now, nil, granted{user, g, by, back}); err != nil {
@@ -275,9 +298,7 @@ func (l *Ledger) GrantCredits(now time.Time, by string, user UserID, g Grant) (G
 
 // creditEntry is the account's newest credit entry.
 func (a *Account) creditEntry() uint64 {
-	a.Lock()
-	defer a.Unlock()
-	return a.purse.seq
+	return a.copyOf().seq
 }
 
 // TakeCredits takes what is left of a grant, up to amount: because it has expired,
@@ -291,19 +312,15 @@ func (l *Ledger) TakeCredits(now time.Time, by string, user UserID, grant uint64
 	if a == nil {
 		return 0, fmt.Errorf("take credits of user %d: %w", user, ErrNotFound)
 	}
-	a.Lock()
-	i, before, back := a.purse.find(grant), a.purse.lost, a.purse.seq
-	a.Unlock()
-	if i < 0 || amount <= 0 {
+	before := a.copyOf()
+	if before.find(grant) < 0 || amount <= 0 {
 		return 0, fmt.Errorf("take %v of grant %d of user %d: %w", amount, grant, user, ErrNotFound)
 	}
-	t := taken{User: user, Grant: grant, Amount: amount, Reason: reason, Reference: reference, By: by, Back: back}
+	t := taken{User: user, Grant: grant, Amount: amount, Reason: reason, Reference: reference, By: by, Back: before.seq}
 	if err := l.recordSettling(l.notBefore(now), settler, t); err != nil {
 		return 0, fmt.Errorf("take credits of user %d: %w", user, err)
 	}
-	a.Lock()
-	defer a.Unlock()
-	return a.purse.lost - before, nil
+	return a.copyOf().lost - before.lost, nil
 }
 
 // spending is the purses that entries of the running commit burn of or take from,
@@ -313,11 +330,7 @@ type spending map[UserID]*purse
 func (s spending) of(a *Account) *purse {
 	p := s[a.id]
 	if p == nil {
-		a.Lock()
-		own := a.purse
-		own.left = slices.Clone(own.left)
-		a.Unlock()
-		p = &own
+		p = a.copyOf()
 		s[a.id] = p
 	}
 	return p

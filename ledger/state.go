@@ -214,8 +214,10 @@ func (s *state) fold(a *Account, u *Usage, done skip, settler Settler) error {
 	if a.id == 0 {
 		return nil
 	}
-	if err := a.purse.burn(u.Time, u.Burnt, u.Uncovered); err != nil {
-		return fmt.Errorf("entry %d: %w: %w", u.Seq, errMalformed, err)
+	if u.Burnt|u.Uncovered != 0 {
+		if err := a.credits().burn(u.Time, u.Burnt, u.Uncovered); err != nil {
+			return fmt.Errorf("entry %d: %w: %w", u.Seq, errMalformed, err)
+		}
 	}
 	a.last = u.Seq
 	day := s.day(u.Time, u.Period)
@@ -245,7 +247,7 @@ func (s *state) credit(e *entry, user UserID, done skip, settler Settler, change
 	if settler != nil {
 		defer settler.Settle()
 	}
-	if err := change(&a.purse); err != nil {
+	if err := change(a.credits()); err != nil {
 		return fmt.Errorf("entry %d: %w: %w", e.seq, errMalformed, err)
 	}
 	a.purse.seq = e.seq
