@@ -50,6 +50,8 @@ type setup struct {
 	headers http.Header
 	// narrow makes the gateway's connections keep little of what clients do not read.
 	narrow bool
+	// limit is the ReadTimeout of the gateway's server.
+	limit time.Duration
 }
 
 // route is a route as most tests need it.
@@ -113,6 +115,7 @@ func newWorld(t testing.TB, s setup, upstream http.HandlerFunc) *world {
 			return ctx
 		}
 	}
+	w.front.Config.ReadTimeout, w.front.Config.IdleTimeout = s.limit, time.Minute
 	w.front.Start()
 	w.client = &http.Client{Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 100}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	t.Cleanup(w.close)

@@ -45,62 +45,64 @@ func TestAnUploadThatStalls(t *testing.T) {
 		{name: "passed on, some sent", header: "Content-Length: 1000", sent: document, reaches: true},
 		{name: "passed on, length unknown", header: "Transfer-Encoding: chunked", sent: "a\r\n" + document + "\r\n", reaches: true},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			w := newWorld(t, setup{routes: []gateway.Route{route("/", tt.sources...)}, options: impatient}, func(rw http.ResponseWriter, r *http.Request) {
-				if !tt.reaches {
-					t.Error("the upstream was called")
-				}
-				if _, err := io.ReadAll(r.Body); err == nil {
-					t.Error("the upstream has a whole body")
-				}
-			})
-			conn := w.dial()
-			if _, err := fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: x\r\nX-API-Key: %s\r\n%s\r\n\r\n%s", w.secret, tt.header, tt.sent); err != nil {
-				t.Fatal(err)
-			}
-			var trickling sync.WaitGroup
-			defer trickling.Wait()
-			defer conn.Close()
-			if tt.trickle {
-				trickling.Go(func() {
-					pace := time.NewTicker(5 * time.Millisecond)
-					defer pace.Stop()
-					for range pace.C {
-						if _, err := io.WriteString(conn, " "); err != nil {
-							return
-						}
+		for _, limit := range []time.Duration{0, 50 * time.Millisecond} {
+			t.Run(fmt.Sprintf("%s, limit %v", tt.name, limit), func(t *testing.T) {
+				w := newWorld(t, setup{routes: []gateway.Route{route("/", tt.sources...)}, options: impatient, limit: limit}, func(rw http.ResponseWriter, r *http.Request) {
+					if !tt.reaches {
+						t.Error("the upstream was called")
+					}
+					if _, err := io.ReadAll(r.Body); err == nil {
+						t.Error("the upstream has a whole body")
 					}
 				})
-			}
-			w.wait()
-			lines := bufio.NewReader(conn)
-			res, err := http.ReadResponse(lines, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			body, err := io.ReadAll(res.Body)
-			if err != nil || !strings.Contains(string(body), `"request_timeout"`) {
-				t.Errorf("body %s, %v", body, err)
-			}
-			equal(t, "status", res.StatusCode, 408)
-			equal(t, "type", res.Header.Get("Content-Type"), "application/problem+json")
-			equal(t, "closes", res.Close, true)
-			if n, _ := lines.Read(make([]byte, 1)); n != 0 {
-				t.Error("more than one answer")
-			}
-			list := w.records()
-			if !tt.reaches {
-				equal(t, "records", len(list), 0)
-				return
-			}
-			if len(list) != 1 {
-				t.Fatalf("%d records, want 1", len(list))
-			}
-			equal(t, "outcome", list[0].Outcome, ledger.ClientLeft)
-			equal(t, "status", list[0].Status, 408)
-			equal(t, "billed", list[0].Billed, false)
-			equal(t, "calls held", w.gate.Held().Calls, int64(0))
-		})
+				conn := w.dial()
+				if _, err := fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: x\r\nX-API-Key: %s\r\n%s\r\n\r\n%s", w.secret, tt.header, tt.sent); err != nil {
+					t.Fatal(err)
+				}
+				var trickling sync.WaitGroup
+				defer trickling.Wait()
+				defer conn.Close()
+				if tt.trickle {
+					trickling.Go(func() {
+						pace := time.NewTicker(5 * time.Millisecond)
+						defer pace.Stop()
+						for range pace.C {
+							if _, err := io.WriteString(conn, " "); err != nil {
+								return
+							}
+						}
+					})
+				}
+				w.wait()
+				lines := bufio.NewReader(conn)
+				res, err := http.ReadResponse(lines, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				body, err := io.ReadAll(res.Body)
+				if err != nil || !strings.Contains(string(body), `"request_timeout"`) {
+					t.Errorf("body %s, %v", body, err)
+				}
+				equal(t, "status", res.StatusCode, 408)
+				equal(t, "type", res.Header.Get("Content-Type"), "application/problem+json")
+				equal(t, "closes", res.Close, true)
+				if n, _ := lines.Read(make([]byte, 1)); n != 0 {
+					t.Error("more than one answer")
+				}
+				list := w.records()
+				if !tt.reaches {
+					equal(t, "records", len(list), 0)
+					return
+				}
+				if len(list) != 1 {
+					t.Fatalf("%d records, want 1", len(list))
+				}
+				equal(t, "outcome", list[0].Outcome, ledger.ClientLeft)
+				equal(t, "status", list[0].Status, 408)
+				equal(t, "billed", list[0].Billed, false)
+				equal(t, "calls held", w.gate.Held().Calls, int64(0))
+			})
+		}
 	}
 }
 
@@ -148,29 +150,31 @@ func TestPatienceIsForTheBodyAlone(t *testing.T) {
 		{"passed on", nil, "Content-Length: 12", `{"docs":[1]}`},
 		{"passed on, length unknown", nil, "Transfer-Encoding: chunked", "c\r\n{\"docs\":[1]}\r\n0\r\n\r\n"},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			w := newWorld(t, setup{routes: []gateway.Route{route("/", tt.sources...)}, options: impatient}, func(rw http.ResponseWriter, r *http.Request) {
-				echo(rw, r)
-				<-time.After(75 * time.Millisecond)
+		for _, limit := range []time.Duration{0, 50 * time.Millisecond} {
+			t.Run(fmt.Sprintf("%s, limit %v", tt.name, limit), func(t *testing.T) {
+				w := newWorld(t, setup{routes: []gateway.Route{route("/", tt.sources...)}, options: impatient, limit: limit}, func(rw http.ResponseWriter, r *http.Request) {
+					echo(rw, r)
+					<-time.After(75 * time.Millisecond)
+				})
+				conn := w.dial()
+				lines := bufio.NewReader(conn)
+				for i := range 2 {
+					<-time.After(time.Duration(i) * 75 * time.Millisecond)
+					fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: x\r\nX-API-Key: %s\r\n%s\r\n\r\n%s", w.secret, tt.header, tt.body)
+					res, err := http.ReadResponse(lines, nil)
+					if err != nil {
+						t.Fatal(err)
+					}
+					body, err := io.ReadAll(res.Body)
+					if err != nil || string(body) != `{"docs":[1]}` {
+						t.Errorf("status %d, %q, %v", res.StatusCode, body, err)
+					}
+				}
+				for _, u := range w.records() {
+					equal(t, "outcome", u.Outcome, ledger.OK)
+				}
 			})
-			conn := w.dial()
-			lines := bufio.NewReader(conn)
-			for i := range 2 {
-				<-time.After(time.Duration(i) * 75 * time.Millisecond)
-				fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: x\r\nX-API-Key: %s\r\n%s\r\n\r\n%s", w.secret, tt.header, tt.body)
-				res, err := http.ReadResponse(lines, nil)
-				if err != nil {
-					t.Fatal(err)
-				}
-				body, err := io.ReadAll(res.Body)
-				if err != nil || string(body) != `{"docs":[1]}` {
-					t.Errorf("status %d, %q, %v", res.StatusCode, body, err)
-				}
-			}
-			for _, u := range w.records() {
-				equal(t, "outcome", u.Outcome, ledger.OK)
-			}
-		})
+		}
 	}
 }
 
