@@ -3,10 +3,12 @@ package tui
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/charmbracelet/bubbles/key"
@@ -56,7 +58,7 @@ func (m *model) acts() []key.Binding {
 	t, k := m.pages[m.at].target(), m.keyMap
 	var can []key.Binding
 	if t.user != nil && m.at != billingPage {
-		can = append(can, k.suspend, k.resume, k.plan)
+		can = append(can, k.suspend, k.resume, k.plan, k.credits)
 	}
 	if t.key != nil {
 		can = append(can, k.revoke)
@@ -76,7 +78,7 @@ func (m *model) act(k tea.KeyMsg) tea.Cmd {
 	}
 	t := m.pages[m.at].target()
 	switch {
-	case key.Matches(k, keys.suspend, keys.resume, keys.plan) && (t.user == nil || m.at == billingPage):
+	case key.Matches(k, keys.suspend, keys.resume, keys.plan, keys.credits) && (t.user == nil || m.at == billingPage):
 		m.notice = noticeMsg{text: "Choose a user first, on Users (2) or User (3)."}
 	case matches(k, keys.suspend):
 		m.dialog = m.suspension(*t.user)
@@ -84,6 +86,8 @@ func (m *model) act(k tea.KeyMsg) tea.Cmd {
 		m.dialog = m.resumption(*t.user)
 	case matches(k, keys.plan):
 		m.dialog = m.planChange(*t.user)
+	case matches(k, keys.credits):
+		m.dialog = m.creditGrant(*t.user)
 	case matches(k, keys.revoke) && t.key == nil:
 		m.notice = noticeMsg{text: "Choose a key first, on the user's page (3)."}
 	case matches(k, keys.revoke):
@@ -170,10 +174,40 @@ func (m *model) planChange(u targetUser) *dialog {
 	}
 }
 
-// previewMsg is what a change of plan would mean.
+// creditGrant asks for the number of credits first.
+func (m *model) creditGrant(u targetUser) *dialog {
+	return &dialog{
+		title: "GRANT CREDITS TO " + u.name(), what: "the number of credits",
+		text: []string{"Calls on a prepaid plan burn them; on others they wait. They never expire: to give some that do, use tollgate credits grant."},
+		ask: func(_ context.Context, typed string) previewMsg {
+			var amount api.Credits
+			err := amount.UnmarshalJSON([]byte(strings.ReplaceAll(typed, ",", "")))
+			if err == nil && amount <= 0 {
+				err = errors.New("it is more than 0")
+			}
+			return previewMsg{user: u, credits: amount, err: err}
+		},
+	}
+}
+
+// granted is the dialog that grants the credits that were typed.
+func (m *model) granted(msg previewMsg) *dialog {
+	u, amount := msg.user, msg.credits
+	return &dialog{
+		title: "GRANT " + amount.String() + " CREDITS TO " + u.name(), what: "the e-mail address", want: u.name(),
+		text: []string{"They can be burnt at once, and cannot be taken back here."},
+		do: func(ctx context.Context) (string, error) {
+			done, err := m.server.GrantCredits(ctx, u.id, api.GrantCredits{Amount: amount})
+			return fmt.Sprintf("%s has %v credits more, and %v now.", u.name(), done.Amount, done.Balance), err
+		},
+	}
+}
+
+// previewMsg is what a change of plan would mean, or the credits to be granted.
 type previewMsg struct {
 	of      *dialog // that asked
 	user    targetUser
+	credits api.Credits // 0: a change of plan
 	plan    string
 	preview api.PlanPreview
 	err     error
@@ -232,7 +266,11 @@ func (m *model) answered(msg tea.Msg) tea.Cmd {
 			m.dialog.busy, m.dialog.wrong = false, msg.err.Error()
 			return nil
 		}
-		m.dialog = m.planned(msg)
+		if msg.credits > 0 {
+			m.dialog = m.granted(msg)
+		} else {
+			m.dialog = m.planned(msg)
+		}
 	case doneMsg:
 		m.dialog = nil
 		m.notice = noticeMsg{text: msg.text}

@@ -26,6 +26,8 @@ func TestActs(t *testing.T) {
 		{"void from the user's page", "2 enter down down V", "2025-01-000042", []string{"VOID INVOICE 2025-01-000042"}, "void 42", "Invoice 2025-01-000042 is void."},
 		{"change the plan", "2 P 'pro' enter", "user01@example.com", []string{"CHANGE PLAN OF user01@example.com TO pro", "From 2025-01-20 12:00:00 UTC on, for 49.00 USD a month.", "calls included", "19,000"},
 			"plan 1 pro", "user01@example.com is on plan pro from 2025-01-20 12:00:00 UTC."},
+		{"grant credits", "2 C '1,000.5' enter", "user01@example.com", []string{"GRANT 1000.5 CREDITS TO user01@example.com", "cannot be taken back"},
+			"grant 1 1000.5", "user01@example.com has 1000.5 credits more, and 2001 now."},
 	} {
 		bubble(t, c.name, func(t *testing.T) {
 			f := busy()
@@ -75,6 +77,9 @@ func TestActsThatDoNothing(t *testing.T) {
 		{"no invoice", "4 T", "Choose an invoice first"},
 		{"nothing due", "2 enter down down T", "Nothing is due of invoice 2025-01-000042."},
 		{"no plan typed", "2 P enter", "CHANGE PLAN"},
+		{"no credits typed", "2 C enter", "GRANT CREDITS"},
+		{"no number of credits", "2 C 'many' enter", "FAILED: many is not a number of credits"},
+		{"less than no credits", "2 C '-5' enter", "FAILED: it is more than 0"},
 		{"a plan that is not there", "2 P 'gold' enter", "FAILED: there is no plan gold; there are free, pro and enterprise"},
 	} {
 		bubble(t, c.name, func(t *testing.T) {

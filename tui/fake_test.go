@@ -170,6 +170,10 @@ func (f *fake) Suspend(_ context.Context, user string) (api.User, error) {
 	return api.User{}, f.act("suspend %s", user)
 }
 
+func (f *fake) GrantCredits(_ context.Context, user string, ask api.GrantCredits) (api.CreditsGranted, error) {
+	return api.CreditsGranted{Amount: ask.Amount, Balance: 2 * ask.Amount}, f.act("grant %s %v", user, ask.Amount)
+}
+
 func (f *fake) Resume(_ context.Context, user string) (api.User, error) {
 	return api.User{}, f.act("resume %s", user)
 }

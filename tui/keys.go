@@ -17,7 +17,7 @@ type keyMap struct {
 	nextPage, previousPage           key.Binding
 	pause, state, records            key.Binding
 
-	suspend, resume, plan, revoke, retry, void key.Binding
+	suspend, resume, plan, credits, revoke, retry, void key.Binding
 }
 
 func newKeys() keyMap {
@@ -38,7 +38,8 @@ func newKeys() keyMap {
 		state:   bind("s", "state of invoices", "s"),
 		records: bind("t", "follow the user's records", "t"),
 		suspend: bind("S", "suspend", "S"), resume: bind("R", "resume", "R"), plan: bind("P", "change plan", "P"),
-		revoke: bind("X", "revoke key", "X"), retry: bind("T", "retry invoice", "T"), void: bind("V", "void invoice", "V"),
+		credits: bind("C", "grant credits", "C"),
+		revoke:  bind("X", "revoke key", "X"), retry: bind("T", "retry invoice", "T"), void: bind("V", "void invoice", "V"),
 	}
 	for i, name := range pageNames {
 		digit := string(rune('1' + i))
@@ -49,7 +50,7 @@ func newKeys() keyMap {
 
 // writes are the keys that change something.
 func (k keyMap) writes() []key.Binding {
-	return []key.Binding{k.suspend, k.resume, k.plan, k.revoke, k.retry, k.void}
+	return []key.Binding{k.suspend, k.resume, k.plan, k.credits, k.revoke, k.retry, k.void}
 }
 
 // pageBinding names all five pages in one.

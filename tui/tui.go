@@ -31,6 +31,7 @@ type Server interface {
 	Resume(ctx context.Context, user string) (api.User, error)
 	PreviewPlan(ctx context.Context, user string, p api.ChangePlan) (api.PlanPreview, error)
 	ChangePlan(ctx context.Context, user string, p api.ChangePlan) (api.PlanChanged, error)
+	GrantCredits(ctx context.Context, user string, ask api.GrantCredits) (api.CreditsGranted, error)
 	Revoke(ctx context.Context, key api.Key) error
 	ActOnInvoice(ctx context.Context, id string, act api.InvoiceAct, ask api.ActOnInvoice) (api.Invoice, error)
 }
