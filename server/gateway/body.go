@@ -54,21 +54,27 @@ func (u *upload) Close() error {
 	return nil
 }
 
-// await lets the next piece be read, within the gateway's patience. Deadlines
-// of connections are by the clock of the system; net/http takes them off when the
-// body has come. One that cannot be set leaves the client as patient as the
-// server is.
-func (u *upload) await() bool {
+// await lets the next piece be read, within the gateway's patience, or tells why
+// there is none. Deadlines of connections are by the clock of the system;
+// net/http takes them off when the body has come. One that cannot be set leaves
+// the client as patient as the server is.
+func (u *upload) await() error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.closed {
-		return false
+	switch {
+	case u.ended:
+		// The transport looks for more than was announced, and by then net/http
+		// may have closed the body to write the answer. Its error would have the
+		// transport break that answer off.
+		return io.EOF
+	case u.closed:
+		return http.ErrBodyReadAfterClose
 	}
-	if !u.free && !u.ended && (!u.timed || u.fresh >= u.enough) {
+	if !u.free && (!u.timed || u.fresh >= u.enough) {
 		u.timed, u.fresh = true, 0
 		_ = http.NewResponseController(u.w).SetReadDeadline(time.Now().Add(u.patience))
 	}
-	return true
+	return nil
 }
 
 func (u *upload) came(n int, end bool) {
@@ -107,8 +113,8 @@ func (u *upload) finish() {
 var errBodyTooLarge = errors.New("the request's body is too large")
 
 func (u *upload) Read(p []byte) (int, error) {
-	if !u.await() {
-		return 0, http.ErrBodyReadAfterClose
+	if err := u.await(); err != nil {
+		return 0, err
 	}
 	n, err := u.ReadCloser.Read(p)
 	u.came(n, u.n.Add(int64(n)) == u.length || err == io.EOF)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -272,4 +273,61 @@ func TestAnHTTP2ClientThatTakesNothing(t *testing.T) {
 		t.Error("nothing was observed")
 	}
 	equal(t, "calls held", w.gate.Held().Calls, int64(0))
+}
+
+// closing is a body that net/http has closed, to write the answer, when its end
+// is asked for once more.
+type closing struct {
+	io.Reader
+	read     int
+	answered chan struct{}
+}
+
+func (c *closing) Read(p []byte) (int, error) {
+	if c.read == 0 {
+		<-c.answered
+		return 0, http.ErrBodyReadAfterClose
+	}
+	n, err := io.LimitReader(c.Reader, int64(c.read)).Read(p)
+	if c.read -= n; c.read == 0 {
+		err = io.EOF
+	}
+	return n, err
+}
+
+func (c *closing) Close() error { return nil }
+
+// announcing tells when the first piece of the answer passes.
+type announcing struct {
+	*httptest.ResponseRecorder
+	once     sync.Once
+	answered chan struct{}
+}
+
+func (a *announcing) Write(p []byte) (int, error) {
+	a.once.Do(func() { close(a.answered) })
+	return a.ResponseRecorder.Write(p)
+}
+
+// TestAnAnswerIsThereBeforeTheTransportSawTheUploadEnd has an upstream that is
+// quicker than the transport that sends it the last piece.
+func TestAnAnswerIsThereBeforeTheTransportSawTheUploadEnd(t *testing.T) {
+	const size = 4 * megabyte
+	w := newWorld(t, setup{routes: []gateway.Route{route("/")}}, func(rw http.ResponseWriter, r *http.Request) {
+		if n, err := io.Copy(io.Discard, r.Body); n != size || err != nil {
+			t.Errorf("the upstream has %d bytes, %v", n, err)
+		}
+		rw.Header().Set("Content-Length", fmt.Sprint(size))
+		_, _ = io.CopyN(rw, repeated('x'), size)
+	})
+	answered := make(chan struct{})
+	to := &announcing{ResponseRecorder: httptest.NewRecorder(), answered: answered}
+	r := w.request("POST", "/", &closing{Reader: repeated('x'), read: size, answered: answered})
+	r.ContentLength, r.RemoteAddr = size, "127.0.0.1:1"
+	func() {
+		defer func() { equal(t, "panic", recover(), nil) }()
+		w.gateway.ServeHTTP(to, r)
+	}()
+	equal(t, "bytes", to.Body.Len(), size)
+	equal(t, "outcome", w.record().Outcome, ledger.OK)
 }
