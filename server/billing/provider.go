@@ -54,6 +54,28 @@ type Provider interface {
 	Charges(ctx context.Context, ledgerID string, each func(Charge) error) error
 }
 
+// Payments is the part of a [Provider] that is about payments other than those of
+// invoices.
+type Payments interface {
+	// PayPage begins a payment that the customer makes on the provider's page.
+	PayPage(ctx context.Context, r PaymentRequest) (Receipt, error)
+	// Collect takes a payment at once with the customer's default payment method. That
+	// the card was declined is no error: it is in the answer.
+	Collect(ctx context.Context, r PaymentRequest) (Receipt, error)
+	// Receipt fetches a payment by the id that PayPage or Collect gave.
+	Receipt(ctx context.Context, id string) (Receipt, error)
+	// FindReceipt looks for what became of a request whose outcome is unknown and
+	// whose key may be forgotten: the newest payment or page that carries the request's
+	// payment id. ok is false where there is none.
+	FindReceipt(ctx context.Context, r PaymentRequest) (found Receipt, ok bool, err error)
+	// Return gives a part of a payment back. To return the same part twice, with
+	// the same key or, once that is forgotten, with the same Part, is to return it once.
+	Return(ctx context.Context, r ReturnRequest) (Receipt, error)
+	// Receipts walks all payments that the provider has of a ledger, those that were
+	// never made aside, oldest first.
+	Receipts(ctx context.Context, ledgerID string, each func(Receipt) error) error
+}
+
 // ErrUnknown is wrapped by errors after which the call may have been done all
 // the same: a broken connection, a server error, an answer that ended early.
 var ErrUnknown = errors.New("the outcome is unknown")
@@ -150,6 +172,59 @@ type CreditRequest struct {
 	Refund bool // give money back; else what is owed becomes less
 }
 
+// PaymentRequest is a payment that is not an invoice's: a pack of credits, or usage
+// that is charged as it comes. Amounts are minor units of the currency.
+type PaymentRequest struct {
+	Owner
+	Key      string
+	Payment  ledger.PaymentID
+	Customer string
+	Currency string
+	Lines    []ChargeLine // sum to Total; none is negative
+	Total    int64
+	// Method is the payment method that Collect charges.
+	Method string
+	// Keep has PayPage keep the card as the customer's payment method, for payments
+	// that are collected later.
+	Keep    bool
+	Success string // URL to return to from the page
+	Cancel  string // URL to return to from the page
+}
+
+// ReturnRequest gives a part of a payment back.
+type ReturnRequest struct {
+	Owner
+	Key    string
+	ID     string // the provider's id of the payment
+	Part   string // names this return among those of the payment
+	Amount int64  // minor units
+	Reason string
+}
+
+// ReceiptState is the state of a payment at the provider.
+type ReceiptState string
+
+// The states of a payment at the provider.
+const (
+	ReceiptOpen   ReceiptState = "open"   // the page waits for the customer, or the bank for itself
+	ReceiptPaid   ReceiptState = "paid"   // collected, also where it was given back since
+	ReceiptFailed ReceiptState = "failed" // declined, expired or given up: nothing will be collected
+)
+
+// Receipt is a payment as the provider has it now. Amounts are minor units.
+type Receipt struct {
+	Owner
+	Payment  ledger.PaymentID // from the metadata
+	ID       string           // of the page, or of the payment where there was no page
+	State    ReceiptState
+	Currency string
+	Total    int64
+	Refunded int64    // given back by refunds
+	Disputed int64    // taken back by disputes that are open or lost
+	URL      string   // the page, while it waits
+	Decline  *Decline // why it was not collected
+}
+
 // ChargeState is the state of an invoice at the provider.
 type ChargeState string
 
@@ -194,4 +269,5 @@ type Event struct {
 	Time     time.Time
 	Customer string // the provider's id; "" where the event names none
 	Charge   string // the provider's invoice; "" where the event names none
+	Receipt  string // the provider's payment or page, of which [Provider.Receipt] knows; "" where the event names none
 }
