@@ -25,6 +25,7 @@ type Summary struct {
 	Currency    string            `json:"currency"`
 	DefaultPlan string            `json:"default_plan"`
 	Clock       string            `json:"clock"`
+	Webhook     string            `json:"webhook"` // "": none
 	Secrets     []string          `json:"secrets"` // the names of those that were found
 	Upstreams   []UpstreamSummary `json:"upstreams"`
 	Routes      []RouteSummary    `json:"routes"`
@@ -70,13 +71,13 @@ func (c *Config) Summary() *Summary {
 	s := &Summary{
 		File: c.File, Listen: c.Server.Listen, PublicURL: c.Server.PublicURL, Socket: c.Server.Socket, Metrics: c.Server.Metrics,
 		Ledger: c.Ledger.Path, Durability: c.Ledger.Durability,
-		Timezone: c.Billing.Timezone, Currency: c.Billing.Currency, DefaultPlan: c.Billing.DefaultPlan, Clock: c.Clock.Mode,
+		Timezone: c.Billing.Timezone, Currency: c.Billing.Currency, DefaultPlan: c.Billing.DefaultPlan, Clock: c.Clock.Mode, Webhook: c.Notify.Webhook,
 		Secrets: []string{}, Upstreams: []UpstreamSummary{}, Routes: []RouteSummary{}, Plans: []PlanSummary{}, CreditPacks: []string{}, Warnings: []string{},
 	}
 	for _, secret := range []struct {
 		name  string
 		value Secret
-	}{{stripeSecretKey, c.Stripe.SecretKey}, {stripeWebhookSecret, c.Stripe.WebhookSecret}, {smtpPassword, c.Mail.Password}} {
+	}{{stripeSecretKey, c.Stripe.SecretKey}, {stripeWebhookSecret, c.Stripe.WebhookSecret}, {smtpPassword, c.Mail.Password}, {webhookSecret, c.Notify.WebhookSecret}} {
 		if secret.value.IsSet() {
 			s.Secrets = append(s.Secrets, secret.name)
 		}
@@ -96,7 +97,11 @@ func (c *Config) Summary() *Summary {
 		s.Plans = append(s.Plans, PlanSummary{p.ID, p.Name, p.Public, planTerms(p)})
 	}
 	for _, pack := range c.CreditPacks {
-		s.CreditPacks = append(s.CreditPacks, fmt.Sprintf("%s: %d credits for %s", pack.ID, pack.Credits, shortAmount(pack.Price)))
+		text := fmt.Sprintf("%s: %d credits for %s", pack.ID, pack.Credits, shortAmount(pack.Price))
+		if pack.Expires > 0 {
+			text += ", for " + shortDuration(pack.Expires)
+		}
+		s.CreditPacks = append(s.CreditPacks, text)
 	}
 	for _, w := range c.Warnings {
 		s.Warnings = append(s.Warnings, w.String())
@@ -158,6 +163,9 @@ func planTerms(p *pricing.Plan) string {
 			words = append(words, fmt.Sprintf("burns %d credits for each of %s", p.Credits[meter], meter))
 		}
 	}
+	if p.Grant != nil {
+		words = append(words, fmt.Sprintf("%d credits a month, of which %d last into the next", p.Grant.Credits, p.Grant.Rollover))
+	}
 	words = append(words, p.Billing, rates(p))
 	return strings.Join(words, ", ")
 }
@@ -191,6 +199,9 @@ func (s *Summary) WriteText(w io.Writer) error {
 	line("billing\t%s, %s, new users on plan %s", s.Timezone, s.Currency, s.DefaultPlan)
 	if s.Clock != "system" {
 		line("clock\t%s", s.Clock)
+	}
+	if s.Webhook != "" {
+		line("webhook\t%s", s.Webhook)
 	}
 	if len(s.Secrets) > 0 {
 		line("secrets\t%s", strings.Join(s.Secrets, ", "))

@@ -22,6 +22,7 @@ type Config struct {
 	Billing     Billing
 	Stripe      Stripe
 	Mail        Mail
+	Notify      Notify
 	Clock       Clock
 	Upstreams   []Upstream
 	Routes      []Route
@@ -104,6 +105,14 @@ type Mail struct {
 	Password     Secret
 }
 
+// Notify is who is told of quotas, credits and payments.
+type Notify struct {
+	Webhook           string `toml:"webhook"` // URL of the operator's program; "": none
+	WebhookSecretFile string `toml:"webhook_secret_file"`
+	WebhookSecret     Secret // signs what is sent to Webhook
+	Mails             bool   `toml:"mails"` // to the customers, where mail is sent at all
+}
+
 // Clock is the system's, or one that is set by hand for tests.
 type Clock struct {
 	Mode  string    `toml:"mode" oneof:"system,test"`
@@ -179,6 +188,7 @@ type CreditPack struct {
 	ID      string
 	Credits int64
 	Price   ledger.Amount
+	Expires time.Duration // after the purchase; 0: never
 }
 
 // Default is the configuration without a file: the ledger tollgate.db in the
@@ -247,6 +257,7 @@ func defaults() *Config {
 			HoldTTL:      10 * time.Minute,
 			Tax:          Tax{Name: "VAT"},
 		},
+		Notify:    Notify{Mails: true},
 		Clock:     Clock{Mode: "system"},
 		Plans:     pricing.Shipped(),
 		Effective: map[string]time.Time{},

@@ -103,7 +103,7 @@ func TestContractFile(t *testing.T) {
 		},
 		pricing.Plan{
 			ID: "prepaid", Name: "Prepaid", OnExceed: pricing.Block, Billing: pricing.Prepaid, PerMinute: 60, PerDay: 10_000,
-			Credits: map[string]int64{"documents": 1}, Recharge: &pricing.Recharge{Below: 500, Pack: "10k", PerDay: 3},
+			Credits: map[string]int64{"documents": 1}, CreditsLow: 500, Recharge: &pricing.Recharge{Below: 500, Pack: "10k", PerDay: 3},
 		})
 	if diff := cmp.Diff(wantPlans, c.Plans); diff != "" {
 		t.Errorf("[[plan]] (-want +got):\n%s", diff)

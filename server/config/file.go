@@ -15,6 +15,7 @@ type file struct {
 	Billing     Billing        `toml:"billing"`
 	Stripe      Stripe         `toml:"stripe"`
 	Mail        Mail           `toml:"mail"`
+	Notify      Notify         `toml:"notify"`
 	Clock       Clock          `toml:"clock"`
 	Upstreams   []upstreamFile `toml:"upstream"`
 	Routes      []routeFile    `toml:"route"`
@@ -70,6 +71,8 @@ type planFile struct {
 	ChargeThreshold *ledger.Amount           `toml:"charge_threshold"`
 	Credits         *credits                 `toml:"credits"`
 	CreditValue     *ledger.Amount           `toml:"credit_value"`
+	CreditsLow      *int64                   `toml:"credits_low" least:"0"`
+	Grant           *grantFile               `toml:"grant"`
 	Recharge        *rechargeFile            `toml:"recharge"`
 	Effective       *date                    `toml:"effective"`
 }
@@ -104,11 +107,18 @@ type rechargeFile struct {
 	PerDay *int   `toml:"per_day" least:"1"`
 }
 
+type grantFile struct {
+	At       *node
+	Credits  *int64 `toml:"credits" least:"1"`
+	Rollover int64  `toml:"rollover" least:"0"`
+}
+
 type packFile struct {
 	At      *node
 	ID      string         `toml:"id"`
 	Credits *int64         `toml:"credits" least:"1"`
 	Price   *ledger.Amount `toml:"price"`
+	Expires time.Duration  `toml:"expires" least:"1m"`
 }
 
 // fee is an amount, or "custom".

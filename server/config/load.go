@@ -48,10 +48,10 @@ func Parse(path string, data []byte, getenv func(string) string) (*Config, error
 	c.File = path
 	r := &reading{decoder: newDecoder(path), getenv: getenv, folder: filepath.Dir(path), root: root, c: c}
 	c.Server.Socket, c.Server.PublicURL = "", "" // follow from what the file says
-	r.raw = &file{Server: c.Server, Ledger: c.Ledger, Billing: c.Billing, Stripe: c.Stripe, Mail: c.Mail, Clock: c.Clock}
+	r.raw = &file{Server: c.Server, Ledger: c.Ledger, Billing: c.Billing, Stripe: c.Stripe, Mail: c.Mail, Notify: c.Notify, Clock: c.Clock}
 	r.refuseSecrets(root)
 	r.table(root, reflect.ValueOf(r.raw).Elem())
-	c.Server, c.Ledger, c.Billing, c.Stripe, c.Mail, c.Clock = r.raw.Server, r.raw.Ledger, r.raw.Billing, r.raw.Stripe, r.raw.Mail, r.raw.Clock
+	c.Server, c.Ledger, c.Billing, c.Stripe, c.Mail, c.Notify, c.Clock = r.raw.Server, r.raw.Ledger, r.raw.Billing, r.raw.Stripe, r.raw.Mail, r.raw.Notify, r.raw.Clock
 	r.server()
 	r.ledger()
 	r.billing()
@@ -181,7 +181,7 @@ func (r *reading) billing() {
 	}
 }
 
-// outside checks what speaks to others: Stripe and mail.
+// outside checks what speaks to others: Stripe, mail and webhooks.
 func (r *reading) outside() {
 	if base := &r.c.Stripe.APIBase; *base != "" {
 		*base = strings.TrimRight(*base, "/")
@@ -205,17 +205,25 @@ func (r *reading) outside() {
 	if m.From != "" && !strings.Contains(m.From, "@") {
 		r.wrong(r.root.get("mail", "from"), "is %q, which is not a mail address", m.From)
 	}
+	if hook := r.c.Notify.Webhook; hook != "" {
+		at := r.root.get("notify", "webhook")
+		if u := r.webAddress(at, hook); u != nil && u.Scheme == "http" && !isLocal(u.Hostname()) {
+			r.wrong(at, "must be https: what it is told is about customers; http is for this machine only")
+		}
+	}
 	r.secrets()
 }
 
 func (r *reading) secrets() {
-	s, m := &r.c.Stripe, &r.c.Mail
+	s, m, n := &r.c.Stripe, &r.c.Mail, &r.c.Notify
 	r.path(&s.SecretKeyFile)
 	r.path(&s.WebhookSecretFile)
 	r.path(&m.PasswordFile)
+	r.path(&n.WebhookSecretFile)
 	s.SecretKey = r.secret(stripeSecretKey, r.root.get("stripe", "secret_key_file"), s.SecretKeyFile)
 	s.WebhookSecret = r.secret(stripeWebhookSecret, r.root.get("stripe", "webhook_secret_file"), s.WebhookSecretFile)
 	m.Password = r.secret(smtpPassword, r.root.get("mail", "password_file"), m.PasswordFile)
+	n.WebhookSecret = r.secret(webhookSecret, r.root.get("notify", "webhook_secret_file"), n.WebhookSecretFile)
 }
 
 func (r *reading) clock() {
@@ -242,7 +250,7 @@ func (r *reading) creditPacks() {
 		}
 		seen[f.ID] = f.At.get("id")
 		if f.Credits != nil && f.Price != nil {
-			r.c.CreditPacks = append(r.c.CreditPacks, CreditPack{ID: f.ID, Credits: *f.Credits, Price: *f.Price})
+			r.c.CreditPacks = append(r.c.CreditPacks, CreditPack{ID: f.ID, Credits: *f.Credits, Price: *f.Price, Expires: f.Expires})
 		}
 	}
 }

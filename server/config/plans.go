@@ -101,6 +101,15 @@ func (r *reading) merge(p *pricing.Plan, f planFile) {
 	if f.Recharge != nil {
 		p.Recharge = r.recharge(*f.Recharge)
 	}
+	set(&p.CreditsLow, f.CreditsLow)
+	if f.CreditsLow == nil && p.Recharge != nil {
+		p.CreditsLow = p.Recharge.Below
+	}
+	if f.Grant != nil {
+		r.required(f.Grant.At, "credits")
+		p.Grant = &pricing.PlanGrant{Rollover: f.Grant.Rollover}
+		set(&p.Grant.Credits, f.Grant.Credits)
+	}
 	if p.Billing == pricing.Prepaid && f.Credits == nil && !p.CreditsByCost && len(p.Credits) == 0 {
 		p.Credits = map[string]int64{"documents": 1}
 	}

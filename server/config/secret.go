@@ -51,6 +51,7 @@ const (
 	stripeSecretKey     = "STRIPE_SECRET_KEY"
 	stripeWebhookSecret = "STRIPE_WEBHOOK_SECRET"
 	smtpPassword        = "SMTP_PASSWORD"
+	webhookSecret       = "WEBHOOK_SECRET"
 )
 
 // secretFileKeys is the key of the file that names a file with the secret.
@@ -58,6 +59,7 @@ var secretFileKeys = map[string]string{
 	stripeSecretKey:     "secret_key_file",
 	stripeWebhookSecret: "webhook_secret_file",
 	smtpPassword:        "password_file",
+	webhookSecret:       "webhook_secret_file",
 }
 
 // secretKeys is where people write a secret into the file.
@@ -69,6 +71,8 @@ var secretKeys = map[string]string{
 	"stripe.webhook_secret": stripeWebhookSecret,
 	"mail.password":         smtpPassword,
 	"mail.smtp_password":    smtpPassword,
+	"notify.secret":         webhookSecret,
+	"notify.webhook_secret": webhookSecret,
 }
 
 // maxSecret bounds a secret's file in bytes.

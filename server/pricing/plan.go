@@ -39,7 +39,16 @@ type Plan struct {
 	Credits         map[string]int64 `json:"credits,omitempty"`          // prepaid: credits that one unit of a meter burns
 	CreditsByCost   bool             `json:"credits_by_cost,omitempty"`  // prepaid: burns cost / CreditValue
 	CreditValue     ledger.Amount    `json:"credit_value,omitempty"`
+	CreditsLow      int64            `json:"credits_low,omitempty"` // prepaid: credits at which the customer is told
+	Grant           *PlanGrant       `json:"grant,omitempty"`
 	Recharge        *Recharge        `json:"recharge,omitempty"`
+}
+
+// PlanGrant is the credits that each period of a prepaid plan begins with. What is
+// left of them at its end expires, but for at most Rollover credits.
+type PlanGrant struct {
+	Credits  int64 `json:"credits"`
+	Rollover int64 `json:"rollover,omitempty"`
 }
 
 // Recharge buys a pack off-session when the balance falls below Below.

@@ -38,7 +38,7 @@ func TestTermsComeBack(t *testing.T) {
 		ID: "x", Name: "X", Fee: 5, Custom: true, Quota: map[string]int64{"calls": 0, "pages": 7}, Overage: map[string]ledger.Amount{"calls": cent},
 		Prices: []pricing.Price{graduated, {Meter: "pages", Model: pricing.Package, Size: 10, Unit: cent, Included: 4, Minimum: 9}}, ByCost: true,
 		Minimum: 6, OnExceed: pricing.Block, Billing: pricing.Prepaid, Public: true, Exposure: 8, PerMinute: 1, PerDay: 2, ChargeThreshold: 3,
-		Credits: map[string]int64{"documents": 1}, CreditsByCost: true, CreditValue: 10, Recharge: &pricing.Recharge{Below: 1, Pack: "10k", PerDay: 3},
+		Credits: map[string]int64{"documents": 1}, CreditsByCost: true, CreditValue: 10, CreditsLow: 4, Grant: &pricing.PlanGrant{Credits: 5, Rollover: 6}, Recharge: &pricing.Recharge{Below: 1, Pack: "10k", PerDay: 3},
 	}
 	for _, want := range []*pricing.Plan{everything, shipped(t, "free"), shipped(t, "pro"), shipped(t, "enterprise")} {
 		got, err := pricing.ParsePlan(planVersion(t, 1, want, longAgo))
@@ -179,6 +179,14 @@ func TestValidatePrepaid(t *testing.T) {
 		{"by cost without a value", func(p *pricing.Plan) { p.CreditsByCost = true }, `credit_value: credits = "cost" needs the value of a credit`},
 		{"a value without cost", func(p *pricing.Plan) { p.CreditValue, p.Credits = cent, map[string]int64{"documents": 1} }, `credit_value: it is for credits = "cost"`},
 		{"no credits a unit", func(p *pricing.Plan) { p.Credits = map[string]int64{"documents": 0} }, `credits.documents: 0 credits a unit; use 1 or more`},
+		{"told at a balance below zero", func(p *pricing.Plan) { p.Credits, p.CreditsLow = map[string]int64{"documents": 1}, -1 }, `credits_low: -1 credits; use 0 or more`},
+		{"credits each month", func(p *pricing.Plan) {
+			p.Credits, p.Grant = map[string]int64{"documents": 1}, &pricing.PlanGrant{Credits: 10, Rollover: 20}
+		}, ""},
+		{"no credits each month", func(p *pricing.Plan) { p.Credits, p.Grant = map[string]int64{"documents": 1}, &pricing.PlanGrant{} }, `grant.credits: 0 credits a month; use 1 or more`},
+		{"a negative rollover", func(p *pricing.Plan) {
+			p.Credits, p.Grant = map[string]int64{"documents": 1}, &pricing.PlanGrant{Credits: 1, Rollover: -1}
+		}, `grant.rollover: -1 credits; use 0 or more`},
 		{"half a recharge", func(p *pricing.Plan) {
 			p.Credits, p.Recharge = map[string]int64{"documents": 1}, &pricing.Recharge{Below: 1}
 		}, `recharge: it needs below`},

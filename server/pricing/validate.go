@@ -251,7 +251,7 @@ func (p *Plan) checkBilling(found *problems) {
 		for _, field := range []struct {
 			key   string
 			given bool
-		}{{"credits", len(p.Credits) > 0 || p.CreditsByCost}, {"credit_value", p.CreditValue != 0}, {"recharge", p.Recharge != nil}} {
+		}{{"credits", len(p.Credits) > 0 || p.CreditsByCost}, {"credit_value", p.CreditValue != 0}, {"credits_low", p.CreditsLow != 0}, {"grant", p.Grant != nil}, {"recharge", p.Recharge != nil}} {
 			if field.given {
 				found.add(field.key, "it is for billing = %q, not %q", Prepaid, p.Billing)
 			}
@@ -260,6 +260,9 @@ func (p *Plan) checkBilling(found *problems) {
 	}
 	p.checkPrepaid(found)
 }
+
+// maxWholeCredits is the most credits that a user can ever be granted.
+const maxWholeCredits = int64(ledger.MaxCredits / ledger.Unit)
 
 func (p *Plan) checkPrepaid(found *problems) {
 	if p.ByCost || len(p.Overage) > 0 || len(p.Prices) > 0 || p.Minimum != 0 {
@@ -279,6 +282,17 @@ func (p *Plan) checkPrepaid(found *problems) {
 		found.meter("credits", meter)
 		if n := p.Credits[meter]; n <= 0 {
 			found.add("credits."+meter, "%d credits a unit; use 1 or more", n)
+		}
+	}
+	if p.CreditsLow < 0 || p.CreditsLow > maxWholeCredits {
+		found.add("credits_low", "%d credits; use 0 or more, and at most %d", p.CreditsLow, maxWholeCredits)
+	}
+	if g := p.Grant; g != nil {
+		if g.Credits <= 0 || g.Credits > maxWholeCredits {
+			found.add("grant.credits", "%d credits a month; use 1 or more, and at most %d", g.Credits, maxWholeCredits)
+		}
+		if g.Rollover < 0 || g.Rollover > maxWholeCredits {
+			found.add("grant.rollover", "%d credits; use 0 or more, and at most %d", g.Rollover, maxWholeCredits)
 		}
 	}
 	if r := p.Recharge; r != nil && (r.Below <= 0 || r.Pack == "" || r.PerDay <= 0) {
