@@ -15,6 +15,8 @@ type Account struct {
 	id   UserID
 	user atomic.Pointer[User]
 
+	watcher atomic.Pointer[Watcher]
+
 	mu     sync.Mutex
 	last   uint64 // the user's newest usage entry
 	late   int64  // milliseconds: the longest time from happening to logging

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"maps"
 	"reflect"
 
 	bolt "go.etcd.io/bbolt"
@@ -28,6 +27,8 @@ const (
 	taxes      = "tax"
 	credits    = "credited" // taken back from revenue by credit notes and refunds
 	voided     = "voided"   // taken back with whole invoices
+	sold       = "sold"     // credits that were paid for
+	advance    = "advance"  // usage that was paid for before its invoice
 )
 
 // The kinds of invoice lines that the books tell apart.
@@ -47,12 +48,12 @@ func (i *Invoice) follows(old *Invoice) ([]Move, error) {
 		sum = plus(sum, line.Amount)
 	}
 	switch {
-	case sum != i.Total || i.Total < 0 && i.Carried != i.Total || i.Carried != 0 && i.Carried != i.Total:
-		return nil, fmt.Errorf("%w: its lines come to %d, its total is %d, %d are carried", errInvoice, sum, i.Total, i.Carried)
-	case i.Collected < 0 || i.Credited < 0 || i.Refunded < 0 || i.Collected+i.Credited > i.Total-i.Carried || i.Refunded > i.Collected:
-		return nil, fmt.Errorf("%w: of %d, %d were collected, %d credited and %d refunded", errInvoice, i.Total-i.Carried, i.Collected, i.Credited, i.Refunded)
-	case i.State == Paid && i.Collected+i.Credited != i.Total-i.Carried:
-		return nil, fmt.Errorf("%w: it is paid, but of %d only %d were collected and %d credited", errInvoice, i.Total-i.Carried, i.Collected, i.Credited)
+	case sum != i.Total || i.Advance < 0 || i.Total < i.Advance && i.Asked() != 0 || i.Carried != 0 && i.Asked() != 0:
+		return nil, fmt.Errorf("%w: its lines come to %d, its total is %d, %d were paid in advance, %d are carried", errInvoice, sum, i.Total, i.Advance, i.Carried)
+	case i.Collected < 0 || i.Credited < 0 || i.Refunded < 0 || i.Collected+i.Credited > i.Asked() || i.Refunded > i.Collected:
+		return nil, fmt.Errorf("%w: of %d, %d were collected, %d credited and %d refunded", errInvoice, i.Asked(), i.Collected, i.Credited, i.Refunded)
+	case i.State == Paid && i.Collected+i.Credited != i.Asked():
+		return nil, fmt.Errorf("%w: it is paid, but of %d only %d were collected and %d credited", errInvoice, i.Asked(), i.Collected, i.Credited)
 	case (i.Number != 0) != (i.Total-i.Carried > 0):
 		return nil, fmt.Errorf("%w: its number is %d, and %d are due", errInvoice, i.Number, i.Total-i.Carried)
 	}
@@ -63,6 +64,7 @@ func (i *Invoice) follows(old *Invoice) ([]Move, error) {
 	for _, v := range []*Invoice{&was, &is} { // what may change
 		v.State, v.PaidAt, v.PaidBy, v.Collected, v.Credited, v.Refunded, v.Disputed = "", is.PaidAt, "", 0, 0, 0, false
 		v.URL, v.Intent, v.Tries, v.Attempts, v.Failed, v.Failure, v.Next, v.Mails = "", nil, 0, 0, is.Failed, "", is.Next, nil
+		v.Tell = nil
 	}
 	if was.Provider == "" {
 		was.Provider = is.Provider
@@ -82,14 +84,15 @@ func (i *Invoice) follows(old *Invoice) ([]Move, error) {
 	b.move(receivable, credits, i.Credited-old.Credited)
 	b.move(cash, credits, i.Refunded-old.Refunded)
 	if i.State == Void && old.State != Void {
-		b.move(receivable, voided, old.Total-old.Carried-old.Collected-old.Credited)
+		b.move(receivable, voided, old.Asked()-old.Collected-old.Credited)
+		b.move(advance, voided, old.Advance) // it pays for the replacement
 	}
 	return b, nil
 }
 
 // begin is the moves of a new invoice.
 func (i *Invoice) begin() ([]Move, error) {
-	due := i.Total - i.Carried
+	due := i.Asked()
 	if i.State != Issued && i.State != Paid || (i.State == Issued) != (due > 0) || i.Collected+i.Credited+i.Refunded != 0 || i.User == 0 {
 		return nil, fmt.Errorf("%w: it cannot begin as %s with %d due", errInvoice, i.State, due)
 	}
@@ -105,6 +108,7 @@ func (i *Invoice) begin() ([]Move, error) {
 		}
 	}
 	b.move(receivable, carried, i.Carried)
+	b.move(receivable, advance, i.Advance)
 	return b, nil
 }
 
@@ -155,6 +159,8 @@ func (s *state) admits(i *Invoice) error {
 		return fmt.Errorf("invoice %d: %w", ref.ID, ErrExists)
 	case ok && i.Replaces != ref.ID || !ok && i.Replaces != 0:
 		return fmt.Errorf("%w: it replaces invoice %d", errInvoice, i.Replaces)
+	case i.Advance != a.User().Advance(i.Month):
+		return fmt.Errorf("%w: %d were paid in advance, it says %d", errInvoice, a.User().Advance(i.Month), i.Advance)
 	}
 	return nil
 }
@@ -166,15 +172,7 @@ func (s *state) enter(seq uint64, b *entered) error {
 	if i.User == 0 || int(i.User) >= len(s.accounts) {
 		return fmt.Errorf("%w: invoice of user %d, who was never added", errMalformed, i.User)
 	}
-	if seq > s.billing.Seq {
-		if s.billing.Books = maps.Clone(s.billing.Books); s.billing.Books == nil {
-			s.billing.Books = map[string]int64{}
-		}
-		for _, m := range b.Moves {
-			s.billing.Books[m.Account] = plus(s.billing.Books[m.Account], m.Amount)
-		}
-		s.billing.Seq = seq
-	}
+	s.book(seq, b.Moves)
 	if int(i.ID) >= len(s.invoices) || s.invoices[i.ID] == 0 {
 		if err := s.place(i.User, i.ID); err != nil {
 			return err

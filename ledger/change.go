@@ -72,6 +72,7 @@ func (l *Ledger) ChangeUser(now time.Time, by string, id UserID, change func(*Us
 		return nil, fmt.Errorf("change user %d: a user is always on a plan", id)
 	}
 	u.ID, u.Created, u.Keys, u.Invoices = old.ID, old.Created, old.Keys, old.Invoices
+	u.Payments, u.Notices = old.Payments, old.Notices
 	u.Erased, u.PersonalHash = old.Erased, old.PersonalHash
 	var personal map[UserID][]byte
 	if u.Personal != old.Personal {
@@ -107,7 +108,7 @@ func (l *Ledger) logUser(now time.Time, by string, old, u *User, personal map[Us
 	rest, oldRest := *u, *old
 	rest.Plans, oldRest.Plans = nil, nil
 	if !reflect.DeepEqual(rest, oldRest) {
-		rest.Keys, rest.Invoices = nil, nil
+		rest.Keys, rest.Invoices, rest.Payments, rest.Notices = nil, nil, nil, nil
 		bodies = append(bodies, userChange{User: rest, By: by})
 	}
 	if !slices.Equal(u.Plans, old.Plans) {

@@ -30,6 +30,8 @@ const (
 	kindReconciled kind = 15
 	kindGrant      kind = 16
 	kindTaken      kind = 17
+	kindPayment    kind = 18
+	kindNotice     kind = 19
 )
 
 // body is the content of every kind of entry but usage. It is stored as JSON:
@@ -431,6 +433,10 @@ func decodeBody(k kind, text []byte, e *entry) error {
 		e.body, err = decodeJSON[granted](text)
 	case kindTaken:
 		e.body, err = decodeJSON[taken](text)
+	case kindPayment:
+		e.body, err = decodeJSON[paymentEntered](text)
+	case kindNotice:
+		e.body, err = decodeJSON[noticeEntered](text)
 	default:
 		return fmt.Errorf("%w: unknown kind %d; a newer tollgate may have written it", errMalformed, k)
 	}

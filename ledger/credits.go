@@ -57,6 +57,8 @@ type (
 		Grant Grant  `json:"grant"`
 		By    string `json:"by,omitempty"`
 		Back  uint64 `json:"back,omitempty"`
+		// Payment bought the credits; its entry is in the same commit.
+		Payment PaymentID `json:"payment,omitempty"`
 	}
 	// taken is credits of a grant that are gone and were not burnt.
 	taken struct {
@@ -289,7 +291,7 @@ func (l *Ledger) GrantCredits(now time.Time, by string, user UserID, g Grant) (G
 	if err := before.grant(Left{1, g.Source, g.Amount, g.Expires}); err != nil {
 		return g, err
 	}
-	if err := l.record(now, nil, granted{user, g, by, back}); err != nil {
+	if err := l.record(now, nil, granted{User: user, Grant: g, By: by, Back: back}); err != nil {
 		return g, fmt.Errorf("grant credits to user %d: %w", user, err)
 	}
 	g.Seq = a.creditEntry()

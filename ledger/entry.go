@@ -183,6 +183,8 @@ type User struct {
 	StripeCustomer string            `json:"stripe_customer,omitempty"` // the provider's id
 	Keys           []KeyID           `json:"keys,omitempty"`            // in order of creation
 	Invoices       []InvoiceRef      `json:"invoices,omitempty"`        // in order of making
+	Payments       []PaymentRef      `json:"payments,omitempty"`        // in order of making
+	Notices        []NoticeRef       `json:"notices,omitempty"`         // those not done with, and of the last months
 	Extra          map[string]string `json:"extra,omitempty"`
 	PersonalHash   []byte            `json:"personal_hash,omitempty"` // SHA-256 over salt and personal data
 }

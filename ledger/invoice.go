@@ -36,6 +36,7 @@ type Invoice struct {
 	Lines    []InvoiceLine `json:"lines,omitempty"`
 	Total    int64         `json:"total"`             // the sum of the lines
 	Carried  int64         `json:"carried,omitempty"` // to the next invoice, because it is below what the provider takes
+	Advance  int64         `json:"advance,omitempty"` // of the total, what was charged while it was used
 	Rated    int64         `json:"rated,omitempty"`   // what the period came to when it was sealed: the lines without those of other periods and tax
 	Used     Totals        `json:"used,omitzero"`     // the usage that Rated is of
 	Replaces InvoiceID     `json:"replaces,omitempty"`
@@ -65,6 +66,9 @@ type Invoice struct {
 	Next     time.Time `json:"next,omitzero"` // when the next attempt is due
 
 	Mails []Mail `json:"mails,omitempty"`
+
+	// Tell is notices that are logged in the commit of a change. It is not kept.
+	Tell []Notice `json:"-"`
 }
 
 // InvoiceLine is a line of an invoice. Kinds are those of product contract
@@ -80,20 +84,24 @@ type InvoiceLine struct {
 	Of          Month     `json:"of,omitempty"`         // adjustment: the period it is for
 	From        time.Time `json:"from,omitzero"`
 	To          time.Time `json:"to,omitzero"`
+	Payment     PaymentID `json:"payment,omitempty"` // carried_in: whose money went back
 }
+
+// Asked is what the customer was asked to pay when it was issued.
+func (i *Invoice) Asked() int64 { return i.Total - i.Carried - i.Advance }
 
 // Due is what is still owed.
 func (i *Invoice) Due() int64 {
 	if i.State == Void || i.State == Paid {
 		return 0
 	}
-	return max(i.Total-i.Carried-i.Collected-i.Credited, 0)
+	return max(i.Asked()-i.Collected-i.Credited, 0)
 }
 
 // Intent is a call to the provider that was begun. It is written before the
 // call; the entry with the call's outcome takes it away.
 type Intent struct {
-	Op      string    `json:"op"` // "push", "pay", "void", "settle", "credit", "refund"
+	Op      string    `json:"op"` // "push", "pay", "void", "settle", "credit", "refund"; of payments: see billing
 	Attempt int       `json:"attempt"`
 	Key     string    `json:"key"` // the idempotency key
 	Amount  int64     `json:"amount,omitempty"`

@@ -28,6 +28,7 @@ type billing struct {
 	Books      map[string]int64 `json:"books,omitempty"`    // account to minor units; they sum to zero
 	Provider   Provider         `json:"provider,omitzero"`
 	Seq        uint64           `json:"seq,omitempty"`        // the last entry in Books
+	Receipts   uint32           `json:"receipts,omitempty"`   // the highest number
 	Reconciled int              `json:"reconciled,omitempty"` // the epoch that was compared with the provider
 }
 
@@ -37,9 +38,19 @@ type Provider struct {
 	Live    bool   `json:"live,omitempty"`
 }
 
-// Owes tells whether an invoice of the user could not be collected.
+// Owes tells whether an invoice of the user, or usage charged as it came, could not
+// be collected, or the money of a payment went back that was used already.
 func (u *User) Owes() bool {
-	return slices.ContainsFunc(u.Invoices, func(r InvoiceRef) bool { return r.State == PastDue || r.State == Uncollectible })
+	return slices.ContainsFunc(u.Invoices, func(r InvoiceRef) bool { return r.State == PastDue || r.State == Uncollectible }) ||
+		slices.ContainsFunc(u.Payments, func(r PaymentRef) bool { return r.State == PaymentPastDue }) || u.Reversed()
+}
+
+// Reversed tells whether the money of a payment went back that was used already, and
+// was not paid again.
+func (u *User) Reversed() bool {
+	return slices.ContainsFunc(u.Payments, func(r PaymentRef) bool {
+		return r.Owed != 0 || r.AskedIn != 0 && slices.ContainsFunc(u.Invoices, func(i InvoiceRef) bool { return i.ID == r.AskedIn && !i.State.Settled() })
+	})
 }
 
 // InvoiceOf is the user's invoice of a month: the newest that is not void, else
@@ -77,7 +88,7 @@ func (l *Ledger) AddInvoices(now time.Time, by string, list []Invoice) ([]*Invoi
 	l.state.mu.RLock()
 	next, number := InvoiceID(len(l.state.invoices)), l.state.billing.Numbered
 	l.state.mu.RUnlock()
-	made, bodies := make([]*Invoice, len(list)), make([]body, len(list))
+	made, bodies := make([]*Invoice, len(list)), make([]body, 0, len(list))
 	for n := range list {
 		i := list[n]
 		i.ID, i.Made = next, now
@@ -99,7 +110,15 @@ func (l *Ledger) AddInvoices(now time.Time, by string, list []Invoice) ([]*Invoi
 		if err != nil {
 			return nil, fmt.Errorf("invoice of user %d for %v: %w", i.User, i.Month, err)
 		}
-		made[n], bodies[n] = &i, entered{i, moves, by}
+		asked, err := l.askFor(now, by, &i)
+		if err != nil {
+			return nil, fmt.Errorf("invoice of user %d for %v: %w", i.User, i.Month, err)
+		}
+		notices := i.Tell
+		i.Tell = nil
+		bodies = append(append(bodies, entered{i, moves, by}), asked...)
+		bodies = append(bodies, l.noticeBodies(now, i.User, notices)...)
+		made[n] = &i
 	}
 	if len(list) == 0 {
 		return nil, nil
@@ -108,6 +127,30 @@ func (l *Ledger) AddInvoices(now time.Time, by string, list []Invoice) ([]*Invoi
 		return nil, fmt.Errorf("add %d invoices: %w", len(list), err)
 	}
 	return made, nil
+}
+
+// askFor is the entries of the payments whose debts a new invoice asks for.
+func (l *Ledger) askFor(now time.Time, by string, i *Invoice) (bodies []body, err error) {
+	for _, line := range i.Lines {
+		if line.Payment == 0 {
+			continue
+		}
+		old, err := l.Payment(i.User, line.Payment)
+		if err != nil {
+			return nil, err
+		}
+		if line.Kind != CarriedIn || line.Amount != old.Owed {
+			return nil, fmt.Errorf("%w: a line of %d for payment %d, which owes %d", errInvoice, line.Amount, old.ID, old.Owed)
+		}
+		p := *old
+		p.Owed, p.AskedIn = 0, i.ID
+		more, err := l.paymentBodies(now, by, old, &p)
+		if err != nil {
+			return nil, err
+		}
+		bodies = append(bodies, more...)
+	}
+	return bodies, nil
 }
 
 // ChangeInvoice lets change edit a copy of an invoice and logs the result: its
@@ -128,10 +171,14 @@ func (l *Ledger) ChangeInvoice(now time.Time, by string, id InvoiceID, change fu
 	if err != nil {
 		return nil, fmt.Errorf("change invoice %d: %w", id, err)
 	}
-	if reflect.DeepEqual(&i, old) {
+	notices := i.Tell
+	i.Tell = nil
+	if reflect.DeepEqual(&i, old) && len(notices) == 0 {
 		return old, nil
 	}
-	if err := l.record(l.notBefore(now), nil, entered{i, moves, by}); err != nil {
+	now = l.notBefore(now)
+	bodies := append([]body{entered{i, moves, by}}, l.noticeBodies(now, i.User, notices)...)
+	if err := l.record(now, nil, bodies...); err != nil {
 		return nil, fmt.Errorf("change invoice %d: %w", id, err)
 	}
 	return &i, nil

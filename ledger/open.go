@@ -254,7 +254,7 @@ func start(path string, db *bolt.DB, o Options) (*Ledger, error) {
 	if err := l.CheckDisk(); err != nil && !errors.Is(err, ErrLowDisk) {
 		return nil, errors.Join(err, d.close())
 	}
-	w := &writer{l: l, disk: d, at: r.at, value: r.value, first: r.first, saved: r.saved, names: r.state.table.Load(), opened: map[Month]bool{}, spending: spending{}}
+	w := &writer{l: l, disk: d, at: r.at, value: r.value, first: r.first, saved: r.saved, names: r.state.table.Load(), opened: map[Month]bool{}, spending: spending{}, watched: newWatched()}
 	for m := range r.state.periods {
 		w.opened[m] = true
 	}

@@ -62,7 +62,8 @@ type Payment struct {
 	Failure  string    `json:"failure,omitempty"`
 	Next     time.Time `json:"next,omitzero"` // when the next step is due
 
-	notices []Notice // to be logged with it
+	// Tell is notices that are logged in the commit of a change. It is not kept.
+	Tell []Notice `json:"-"`
 }
 
 // PaymentRef is what is kept in memory of a payment. The whole of it is read from

@@ -331,6 +331,11 @@ func (s *state) applyBody(e *entry, done skip, settler Settler) error {
 	case keyChange:
 		return s.putKey(b.Key)
 	case granted:
+		if b.Payment != 0 {
+			if err := s.bought(e.seq, b.User, b.Payment); err != nil {
+				return fmt.Errorf("entry %d: %w", e.seq, err)
+			}
+		}
 		return s.credit(e, b.User, done, settler, func(p *purse) error {
 			return p.grant(Left{e.seq, b.Grant.Source, b.Grant.Amount, b.Grant.Expires})
 		})
@@ -345,6 +350,14 @@ func (s *state) applyBody(e *entry, done skip, settler Settler) error {
 		return s.correct(e, b, done)
 	case entered:
 		if err := s.enter(e.seq, &b); err != nil {
+			return fmt.Errorf("entry %d: %w", e.seq, err)
+		}
+	case paymentEntered:
+		if err := s.enterPayment(e.seq, &b); err != nil {
+			return fmt.Errorf("entry %d: %w", e.seq, err)
+		}
+	case noticeEntered:
+		if err := s.enterNotice(e.seq, &b); err != nil {
 			return fmt.Errorf("entry %d: %w", e.seq, err)
 		}
 	case providerPinned:
@@ -390,7 +403,8 @@ func (s *state) putUser(u User) error {
 		s.accounts = append(s.accounts, a)
 	}
 	return s.changeUser(u.ID, func(old *User) {
-		u.Plans, u.Keys, u.Invoices, u.Personal = old.Plans, old.Keys, old.Invoices, old.Personal
+		u.Plans, u.Keys, u.Personal = old.Plans, old.Keys, old.Personal
+		u.Invoices, u.Payments, u.Notices = old.Invoices, old.Payments, old.Notices
 		*old = u
 	})
 }

@@ -32,11 +32,14 @@ type verifier struct {
 	recent   []remembered // ids of the last day of the log so far, which must be remembered
 	days     []int64      // when each of recent was logged, in milliseconds
 
-	atProvider map[[32]byte]InvoiceID // by the hash of the provider's id
+	atProvider     map[[32]byte]InvoiceID // by the hash of the provider's id
+	paidAtProvider map[[32]byte]bool      // likewise, of payments
+	bought         PaymentID              // that was just paid: its credits come next
+	credits        Amount                 // of it
 }
 
 func newVerifier(c Checks, src *bolt.DB) *verifier {
-	return &verifier{checks: c, src: src, atProvider: map[[32]byte]InvoiceID{}}
+	return &verifier{checks: c, src: src, atProvider: map[[32]byte]InvoiceID{}, paidAtProvider: map[[32]byte]bool{}}
 }
 
 func (v *verifier) problem(format string, args ...any) {
@@ -151,6 +154,7 @@ func (v *verifier) run(ctx context.Context, dir string, upTo uint64, progress fu
 
 // inspect looks at one entry before it is folded.
 func (v *verifier) inspect(e *entry, s *state) {
+	v.inspectBought(e)
 	switch b := e.body.(type) {
 	case nil:
 		v.inspectUsage(e, s)
@@ -162,6 +166,10 @@ func (v *verifier) inspect(e *entry, s *state) {
 		v.inspectCorrection(e.seq, b, s)
 	case entered:
 		v.inspectInvoice(e.seq, b, s)
+	case paymentEntered:
+		v.inspectPayment(e.seq, b, s)
+	case noticeEntered:
+		v.inspectNotice(e.seq, b, s)
 	}
 	if e.seq == 1 && (e.body == nil || e.body.kind() != kindGenesis) {
 		v.problem("entry 1 does not say which ledger this is")

@@ -27,6 +27,7 @@ type writer struct {
 	full     []packedValue // of the running commit, as coded and spending
 	coded    []coded
 	spending spending
+	watched  watched
 	stored   []byte
 	warmed   uint64 // what warm read: it must not look unused
 
@@ -207,6 +208,7 @@ func (w *writer) commit(b *batch) (err error) {
 func (w *writer) write(tx *bolt.Tx, items []item, slice *checkpoint) error {
 	clear(w.coded)
 	clear(w.spending)
+	w.watched.clear()
 	w.coded, w.full = w.coded[:0], w.full[:0]
 	for i := range items {
 		if i%warmPart == 0 {
@@ -285,6 +287,21 @@ func (w *writer) encode(it *item) error {
 		if u.Named, err = w.internMeters(u.Named, e.logged); err != nil {
 			return err
 		}
+	}
+	if e.body == nil {
+		notices, err := w.watch(w.l.state.accounts[e.usage.User], &e.usage, e.logged)
+		if err == nil {
+			err = w.add(e, it.settler)
+		}
+		for _, n := range notices {
+			if err == nil {
+				err = w.add(&entry{logged: e.logged, body: noticeEntered{Notice: n}}, nil)
+			}
+		}
+		return err
+	}
+	if n, ok := e.body.(noticeEntered); ok && n.Notice.ID == 0 && !w.watched.tell(w.l.state.accounts[n.Notice.User], n.Notice) {
+		return nil // a record before it has brought it
 	}
 	if t, ok := e.body.(taken); ok {
 		if err := w.spending.bound(w.l.state.accounts[t.User], &t); err != nil {

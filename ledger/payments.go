@@ -1,0 +1,387 @@
+package ledger
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// paymentEntered is a payment as it is from then on, and what that moves in the
+// books.
+type paymentEntered struct {
+	Payment Payment `json:"payment"`
+	Moves   []Move  `json:"moves,omitempty"`
+	By      string  `json:"by,omitempty"`
+}
+
+func (paymentEntered) kind() kind { return kindPayment }
+
+var errPayment = errors.New("impossible payment")
+
+// Back is what was given or taken back of a payment, in minor units.
+func (p *Payment) Back() int64 { return min(plus(p.Refunded, p.Disputed), p.Total) }
+
+// Buys tells whether the payment is for credits.
+func (k PaymentKind) Buys() bool { return k == PurchasePayment || k == RechargePayment }
+
+// follows tells whether a payment can become p, nil being one that is not there
+// yet, and what that moves in the books.
+func (p *Payment) follows(old *Payment) ([]Move, error) {
+	if err := p.possible(); err != nil {
+		return nil, err
+	}
+	was := Payment{State: PaymentPending}
+	if old != nil {
+		was = *old
+		a, b := *old, *p
+		for _, v := range []*Payment{&a, &b} { // what may change
+			v.State, v.Number, v.PaidAt, v.Refunded, v.Disputed, v.Owed, v.AskedIn = "", 0, b.PaidAt, 0, 0, 0, 0
+			v.Provider, v.URL, v.Intent, v.Tries, v.Attempts, v.Failed, v.Failure, v.Next = "", "", nil, 0, 0, b.Failed, "", b.Next
+			v.Tell = nil
+		}
+		if !reflect.DeepEqual(a, b) {
+			return nil, fmt.Errorf("%w: what it is for cannot change", errPayment)
+		}
+	}
+	switch {
+	case !was.State.leadsTo(p.State, p.Kind) || old == nil && p.State != PaymentPending:
+		return nil, fmt.Errorf("%w: from %s it cannot become %s", errPayment, was.State, p.State)
+	case was.Number != 0 && was.Number != p.Number:
+		return nil, fmt.Errorf("%w: the number of its receipt cannot change", errPayment)
+	case p.Tries < was.Tries || p.Intent != nil && was.Intent != nil && p.Intent.Key != was.Intent.Key && p.Tries == was.Tries:
+		return nil, fmt.Errorf("%w: an intent is replaced without an outcome", errPayment)
+	case p.AskedIn != was.AskedIn && (p.AskedIn == 0 || p.Owed != 0 || was.Owed == 0):
+		return nil, fmt.Errorf("%w: invoice %d asks for what it owes", errPayment, p.AskedIn)
+	}
+	var b moves
+	if p.State == PaymentPaid && was.State != PaymentPaid {
+		for _, line := range p.Lines {
+			b.move(p.source(line.Kind), cash, line.Amount)
+		}
+	}
+	owed := p.Owed - was.Owed
+	if p.AskedIn != was.AskedIn {
+		owed = 0 // the invoice's line moves it
+	}
+	b.move(cash, carried, owed)
+	to := sold
+	if !p.Kind.Buys() {
+		to = credits
+	}
+	b.move(cash, to, p.Back()-was.Back()-owed)
+	return b, nil
+}
+
+// source is the account that a paid line comes from.
+func (p *Payment) source(kind string) string {
+	switch {
+	case kind == TaxLine && p.Kind.Buys():
+		return taxes
+	case p.Kind.Buys():
+		return sold
+	}
+	return advance // tax is on the invoice that it is for
+}
+
+// possible tells whether a payment can be as it is.
+func (p *Payment) possible() error {
+	var sum int64
+	for _, line := range p.Lines {
+		if line.Amount < 0 {
+			return fmt.Errorf("%w: a line of %d", errPayment, line.Amount)
+		}
+		sum = plus(sum, line.Amount)
+	}
+	switch buys := p.Kind.Buys(); {
+	case p.User == 0 || !buys && p.Kind != RealtimePayment:
+		return fmt.Errorf("%w: of kind %q by user %d", errPayment, p.Kind, p.User)
+	case sum != p.Total || p.Total <= 0:
+		return fmt.Errorf("%w: its lines come to %d, its total is %d", errPayment, sum, p.Total)
+	case buys != (p.Credits > 0) || p.Credits > MaxCredits:
+		return fmt.Errorf("%w: a %s of %v credits", errPayment, p.Kind, p.Credits)
+	case (p.State == PaymentPaid) != (p.Number != 0):
+		return fmt.Errorf("%w: it is %s, and the number of its receipt is %d", errPayment, p.State, p.Number)
+	case p.Refunded < 0 || p.Disputed < 0 || p.Owed < 0 || p.Owed > p.Total || p.State != PaymentPaid && p.Refunded+p.Disputed+p.Owed != 0:
+		return fmt.Errorf("%w: of %d, %d were refunded, %d disputed, and %d are owed", errPayment, p.Total, p.Refunded, p.Disputed, p.Owed)
+	}
+	return nil
+}
+
+func (s PaymentState) leadsTo(next PaymentState, k PaymentKind) bool {
+	switch s {
+	case next:
+		return true
+	case PaymentPending:
+		return next == PaymentPaid || next == PaymentGivenUp || next == PaymentPastDue && k == RealtimePayment
+	case PaymentPastDue:
+		return next == PaymentPaid || next == PaymentGivenUp
+	case PaymentGivenUp: // the customer was quicker
+		return next == PaymentPaid && k == PurchasePayment
+	}
+	return false
+}
+
+// AddPayment logs a payment that begins. ID, Made, Month where it has none, and
+// State are set here. ErrNotFound when there is no such user.
+func (l *Ledger) AddPayment(now time.Time, by string, p Payment) (*Payment, error) {
+	l.changing.Lock()
+	defer l.changing.Unlock()
+	a := l.Account(p.User)
+	if a == nil {
+		return nil, fmt.Errorf("add a payment of user %d: %w", p.User, ErrNotFound)
+	}
+	now = l.notBefore(now)
+	p.ID, p.Made, p.State = 0, now, PaymentPending
+	if p.Month == 0 {
+		p.Month = l.PeriodAt(now).Month
+	}
+	moves, err := p.follows(nil)
+	if err != nil {
+		return nil, fmt.Errorf("add a payment of user %d: %w", p.User, err)
+	}
+	if err := l.record(now, nil, paymentEntered{p, moves, by}); err != nil {
+		return nil, fmt.Errorf("add a payment of user %d: %w", p.User, err)
+	}
+	refs := a.User().Payments
+	p.ID = refs[len(refs)-1].ID
+	return &p, nil
+}
+
+// ChangePayment lets change edit a copy of a payment and logs the result, with
+// the notices that it was given. Where the payment becomes paid, it gets the next
+// number, and the credits that it bought are granted in the same commit.
+func (l *Ledger) ChangePayment(now time.Time, by string, user UserID, id PaymentID, change func(*Payment) error) (*Payment, error) {
+	l.changing.Lock()
+	defer l.changing.Unlock()
+	old, err := l.Payment(user, id)
+	if err != nil {
+		return nil, err
+	}
+	p := *old
+	p.Lines, p.Intent = slices.Clone(old.Lines), clonePointer(old.Intent)
+	if err := change(&p); err != nil {
+		return nil, err
+	}
+	now = l.notBefore(now)
+	bodies, err := l.paymentBodies(now, by, old, &p)
+	if err != nil || bodies == nil {
+		return old, err
+	}
+	if err := l.record(now, nil, bodies...); err != nil {
+		return nil, fmt.Errorf("change payment %d: %w", id, err)
+	}
+	p.Tell = nil
+	return &p, nil
+}
+
+// paymentBodies is the entries that make p of old; nil where nothing differs.
+func (l *Ledger) paymentBodies(now time.Time, by string, old, p *Payment) ([]body, error) {
+	paid := p.State == PaymentPaid && old.State != PaymentPaid
+	if paid {
+		l.state.mu.RLock()
+		p.Number = l.state.billing.Receipts + 1
+		l.state.mu.RUnlock()
+	}
+	notices := p.Tell
+	p.Tell = nil
+	moves, err := p.follows(old)
+	if err != nil {
+		return nil, fmt.Errorf("change payment %d: %w", p.ID, err)
+	}
+	if reflect.DeepEqual(p, old) && len(notices) == 0 {
+		return nil, nil
+	}
+	bodies := []body{paymentEntered{*p, moves, by}}
+	if paid && p.Credits > 0 {
+		a := l.Account(p.User)
+		purse := a.copyOf()
+		g := Grant{Source: Purchase, Amount: p.Credits, Expires: p.Expires, Reference: p.ReceiptText()}
+		if err := purse.grant(Left{1, g.Source, g.Amount, g.Expires}); err != nil {
+			return nil, fmt.Errorf("grant the credits of payment %d: %w", p.ID, err)
+		}
+		bodies = append(bodies, granted{User: p.User, Grant: g, By: by, Back: a.creditEntry(), Payment: p.ID})
+	}
+	return append(bodies, l.noticeBodies(now, p.User, notices)...), nil
+}
+
+// Payment reads a payment as it is now. The caller owns it.
+func (l *Ledger) Payment(user UserID, id PaymentID) (*Payment, error) {
+	if a := l.Account(user); a != nil {
+		if ref, ok := a.User().payment(id); ok {
+			return l.paymentAt(ref)
+		}
+	}
+	return nil, fmt.Errorf("payment %d of user %d: %w", id, user, ErrNotFound)
+}
+
+func (u *User) payment(id PaymentID) (PaymentRef, bool) {
+	n, ok := slices.BinarySearchFunc(u.Payments, id, func(r PaymentRef, id PaymentID) int {
+		return int(int64(r.ID) - int64(id))
+	})
+	if !ok {
+		return PaymentRef{}, false
+	}
+	return u.Payments[n], true
+}
+
+// PaymentRef is what is kept in memory of a payment of the user.
+func (u *User) PaymentRef(id PaymentID) (PaymentRef, bool) { return u.payment(id) }
+
+// Advance is what the user has paid of a month before its invoice, in minor units.
+func (u *User) Advance(m Month) (sum int64) {
+	for _, r := range slices.Backward(u.Payments) {
+		if r.Kind == RealtimePayment && r.State == PaymentPaid && r.Month == m {
+			sum += r.Total
+		}
+		if r.Month < m {
+			break
+		}
+	}
+	return sum
+}
+
+func (l *Ledger) paymentAt(ref PaymentRef) (*Payment, error) {
+	var e entry
+	if err := view(l.db, func(tx *bolt.Tx) error { return l.readEntry(tx, ref.Seq, &e) }); err != nil {
+		return nil, err
+	}
+	b, ok := e.body.(paymentEntered)
+	if !ok {
+		return nil, fmt.Errorf("%w: entry %d is no payment", ErrCorrupt, ref.Seq)
+	}
+	b.Payment.ID = ref.ID
+	return &b.Payment, nil
+}
+
+func (p *Payment) todo() bool { return p.Intent != nil || !p.Next.IsZero() }
+
+func (p *Payment) ref(seq uint64) PaymentRef {
+	return PaymentRef{ID: p.ID, Seq: seq, Kind: p.Kind, State: p.State, Month: p.Month, Total: p.Total, Made: p.Made.UnixMilli(), Owed: p.Owed, AskedIn: p.AskedIn, Todo: p.todo()}
+}
+
+// enterPayment folds a payment entry. It is called under mu. The rows that a replay
+// begins with may have the entry already.
+func (s *state) enterPayment(seq uint64, b *paymentEntered) error {
+	p := b.Payment
+	if p.ID == 0 {
+		p.ID = PaymentID(seq)
+	}
+	if p.User == 0 || int(p.User) >= len(s.accounts) {
+		return fmt.Errorf("%w: payment of user %d, who was never added", errMalformed, p.User)
+	}
+	s.book(seq, b.Moves)
+	s.billing.Receipts = max(s.billing.Receipts, p.Number)
+	refs := s.accounts[p.User].User().Payments
+	ref := p.ref(seq)
+	at, found := slices.BinarySearchFunc(refs, p.ID, func(r PaymentRef, id PaymentID) int { return int(int64(r.ID) - int64(id)) })
+	if found && refs[at].Seq >= seq {
+		return nil
+	}
+	if !found && (at != len(refs) || p.ID != PaymentID(seq)) {
+		return fmt.Errorf("%w: payment %d was never begun", errMalformed, p.ID)
+	}
+	return s.changeUser(p.User, func(u *User) {
+		u.Payments = append(refs[:0:0], refs...)
+		if !found {
+			u.Payments = append(u.Payments, ref)
+			return
+		}
+		ref.Grant = refs[at].Grant
+		u.Payments[at] = ref
+	})
+}
+
+// bought notes which entry has the credits of a payment.
+func (s *state) bought(seq uint64, user UserID, id PaymentID) error {
+	if user == 0 || int(user) >= len(s.accounts) {
+		return fmt.Errorf("%w: credits of user %d, who was never added", errMalformed, user)
+	}
+	old := s.accounts[user].User()
+	at := slices.IndexFunc(old.Payments, func(r PaymentRef) bool { return r.ID == id })
+	if at < 0 || old.Payments[at].Grant != 0 && old.Payments[at].Grant != seq {
+		return fmt.Errorf("%w: credits of payment %d", errMalformed, id)
+	}
+	return s.changeUser(user, func(u *User) {
+		u.Payments = slices.Clone(u.Payments)
+		u.Payments[at].Grant = seq
+	})
+}
+
+// book adds the moves of an entry to the books, once.
+func (s *state) book(seq uint64, list []Move) {
+	if seq <= s.billing.Seq {
+		return
+	}
+	if s.billing.Books = maps.Clone(s.billing.Books); s.billing.Books == nil {
+		s.billing.Books = map[string]int64{}
+	}
+	for _, m := range list {
+		s.billing.Books[m.Account] = plus(s.billing.Books[m.Account], m.Amount)
+	}
+	s.billing.Seq = seq
+}
+
+// inspectPayment proves that a payment entry follows from the one before it.
+func (v *verifier) inspectPayment(seq uint64, b paymentEntered, s *state) {
+	p := b.Payment
+	var old *Payment
+	a := s.account(p.User)
+	if a == nil || p.User == 0 {
+		v.problem("entry %d: a payment of user %d, who was never added", seq, p.User)
+		return
+	}
+	if p.ID != 0 {
+		var e entry
+		ref, ok := a.User().payment(p.ID)
+		if ok {
+			ok = view(v.src, func(tx *bolt.Tx) error {
+				at, err := seekEntry(tx, ref.Seq)
+				if err == nil {
+					_, err = at.read(&e, s.table.Load().name)
+				}
+				return err
+			}) == nil
+		}
+		before, is := e.body.(paymentEntered)
+		if !ok || !is {
+			v.problem("entry %d: payment %d cannot be read as it was before", seq, p.ID)
+			return
+		}
+		before.Payment.ID = p.ID
+		old = &before.Payment
+	}
+	if p.Number != 0 && (old == nil || old.Number == 0) && p.Number != s.billing.Receipts+1 {
+		v.problem("entry %d: receipt number %d follows number %d", seq, p.Number, s.billing.Receipts)
+	}
+	if p.Provider != "" && (old == nil || old.Provider != p.Provider) {
+		id := sha256.Sum256([]byte(p.Provider))
+		if v.paidAtProvider[id] {
+			v.problem("entry %d: payment %d is %s at the provider, which another payment is already", seq, p.ID, p.Provider)
+		}
+		v.paidAtProvider[id] = true
+	}
+	moves, err := p.follows(old)
+	if err != nil || !bytes.Equal(mustJSON(moves), mustJSON(b.Moves)) {
+		v.problem("entry %d: payment %d moves %v, by its lines it would be %v (%v)", seq, p.ID, b.Moves, moves, err)
+	}
+	if p.State == PaymentPaid && p.Credits > 0 && (old == nil || old.State != PaymentPaid) {
+		v.bought, v.credits = p.ID, p.Credits
+	}
+}
+
+// inspectBought proves that credits which were paid for are granted next to the
+// payment, and no others as if they were.
+func (v *verifier) inspectBought(e *entry) {
+	g, _ := e.body.(granted)
+	if g.Payment != v.bought || v.bought != 0 && g.Grant.Amount != v.credits {
+		v.problem("entry %d: payment %d has bought %v credits, and payment %d is given %v", e.seq, v.bought, v.credits, g.Payment, g.Grant.Amount)
+	}
+	v.bought, v.credits = 0, 0
+}
