@@ -14,7 +14,7 @@ import (
 
 // foldVersion is the version of what apply makes of the log. When it changes,
 // the rows of older files are made anew from their log at open.
-const foldVersion = 2
+const foldVersion = 3
 
 // sliceAccounts is how many accounts a checkpoint writes with one commit, so
 // that no commit waits long for it.

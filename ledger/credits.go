@@ -38,7 +38,8 @@ type Grant struct {
 	Amount    Amount    `json:"amount"`
 	Expires   time.Time `json:"expires,omitzero"` // zero: never
 	Reason    string    `json:"reason,omitempty"`
-	Reference string    `json:"reference,omitempty"` // the provider's id of the purchase
+	Reference string    `json:"reference,omitempty"` // the receipt of the purchase, or what it makes good
+	Month     Month     `json:"month,omitempty"`     // of PlanCredits: the period that they are for
 }
 
 // Left is what is left of a grant.
@@ -85,6 +86,9 @@ type purse struct {
 	burnt  Amount // ever
 	lost   Amount // ever: expired, refunded or otherwise taken
 	missed Amount // ever: used, and not covered by any credits
+
+	planMonth Month  // the newest period that the plan has given credits for,
+	planGiven Amount // and how many
 }
 
 // burnOrder is soonest expiry first, then what was given, then what was bought,
@@ -174,7 +178,7 @@ func (p *purse) appendRow(b []byte) []byte {
 		return b
 	}
 	b = binary.AppendUvarint(b, p.seq)
-	for _, a := range [...]Amount{p.given, p.burnt, p.lost, p.missed} {
+	for _, a := range [...]Amount{p.given, p.burnt, p.lost, p.missed, Amount(p.planMonth), p.planGiven} {
 		b = binary.AppendUvarint(b, uint64(a))
 	}
 	for _, l := range p.left {
@@ -197,6 +201,7 @@ func milliOf(t time.Time) uint64 {
 func (p *purse) readRow(r *reader) {
 	p.seq = r.uvarint()
 	p.given, p.burnt, p.lost, p.missed = Amount(r.count()), Amount(r.count()), Amount(r.count()), Amount(r.count())
+	p.planMonth, p.planGiven = Month(r.count()), Amount(r.count())
 	for len(r.b) > 0 && !r.bad {
 		l := Left{Seq: r.uvarint()}
 		source := r.bytes(1)[0]
@@ -268,6 +273,26 @@ func (a *Account) CreditSums() CreditSums {
 		return CreditSums{}
 	}
 	return CreditSums{Granted: a.purse.given, Burnt: a.purse.burnt, Taken: a.purse.lost, Uncovered: a.purse.missed}
+}
+
+// byPlan notes credits that came with the plan.
+func (p *purse) byPlan(g Grant) {
+	if g.Source != PlanCredits || g.Month < p.planMonth {
+		return
+	}
+	if g.Month > p.planMonth {
+		p.planMonth, p.planGiven = g.Month, 0
+	}
+	p.planGiven += g.Amount
+}
+
+// PlanGranted is the newest period that the plan has given the account credits for,
+// and how many, in nanos of a credit. Call it under Lock.
+func (a *Account) PlanGranted() (Month, Amount) {
+	if a.purse == nil {
+		return 0, 0
+	}
+	return a.purse.planMonth, a.purse.planGiven
 }
 
 // GrantCredits gives a user credits. ErrNotFound when there is no such user.

@@ -337,6 +337,7 @@ func (s *state) applyBody(e *entry, done skip, settler Settler) error {
 			}
 		}
 		return s.credit(e, b.User, done, settler, func(p *purse) error {
+			p.byPlan(b.Grant)
 			return p.grant(Left{e.seq, b.Grant.Source, b.Grant.Amount, b.Grant.Expires})
 		})
 	case taken:
