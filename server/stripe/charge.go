@@ -3,7 +3,6 @@ package stripe
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	stripego "github.com/stripe/stripe-go/v76"
 
@@ -122,42 +121,25 @@ func (c *Client) disputed(ctx context.Context, charge string) (bool, error) {
 	return false, nil
 }
 
-// Charges walks all invoices of a ledger, oldest first. Stripe lists newest
-// first: the list is gone through once to its end and then back, so that memory
-// does not grow with it. An error of each ends the walk and is returned.
+// Charges walks all invoices of a ledger, oldest first. An error of each ends the
+// walk and is returned.
 func (c *Client) Charges(ctx context.Context, ledgerID string, each func(billing.Charge) error) error {
-	var oldest *page[*stripego.Invoice]
-	for p := (&stripego.InvoiceListParams{Expand: expanded("data.")}); ; {
-		got, err := listPage[*stripego.Invoice](ctx, c, "/v1/invoices", p)
+	fetch := func(from stripego.ListParams) (*page[*stripego.Invoice], error) {
+		return listPage[*stripego.Invoice](ctx, c, "/v1/invoices", &stripego.InvoiceListParams{ListParams: from, Expand: expanded("data.")})
+	}
+	for inv, err := range oldestFirst(fetch, func(i *stripego.Invoice) string { return i.ID }) {
 		if err != nil {
 			return fmt.Errorf("listing invoices: %w", err)
 		}
-		if len(got.Data) > 0 {
-			oldest = got
-			p.StartingAfter = &got.Data[len(got.Data)-1].ID
+		if ownerOf(inv.Metadata).Ledger != ledgerID {
+			continue
 		}
-		if !got.HasMore || len(got.Data) == 0 {
-			break
+		charge, err := c.read(ctx, inv)
+		if err != nil {
+			return err
 		}
-	}
-	for got := oldest; got != nil && len(got.Data) > 0; {
-		for _, inv := range slices.Backward(got.Data) {
-			if ownerOf(inv.Metadata).Ledger != ledgerID {
-				continue
-			}
-			charge, err := c.read(ctx, inv)
-			if err != nil {
-				return err
-			}
-			if err := each(charge); err != nil {
-				return err
-			}
-		}
-		p := &stripego.InvoiceListParams{Expand: expanded("data.")}
-		p.EndingBefore = &got.Data[0].ID
-		var err error
-		if got, err = listPage[*stripego.Invoice](ctx, c, "/v1/invoices", p); err != nil {
-			return fmt.Errorf("listing invoices: %w", err)
+		if err := each(charge); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -60,7 +61,10 @@ type Client struct {
 	log     *slog.Logger
 }
 
-var _ billing.Provider = (*Client)(nil)
+var (
+	_ billing.Provider = (*Client)(nil)
+	_ billing.Payments = (*Client)(nil)
+)
 
 // New makes a client. It sends nothing.
 func New(o Options) (*Client, error) {
@@ -203,6 +207,44 @@ func list[T any](ctx context.Context, c *Client, path string, p stripego.ListPar
 			}
 			last := id(got.Data[len(got.Data)-1])
 			p.GetListParams().StartingAfter = &last
+		}
+	}
+}
+
+// oldestFirst walks a list backwards: Stripe lists newest first. The list is gone
+// through once to its end and then back, so that memory does not grow with it. It
+// ends after an error.
+func oldestFirst[T any](fetch func(stripego.ListParams) (*page[T], error), id func(T) string) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var none T
+		var oldest *page[T]
+		for from := (stripego.ListParams{}); ; {
+			got, err := fetch(from)
+			if err != nil {
+				yield(none, err)
+				return
+			}
+			if len(got.Data) > 0 {
+				oldest = got
+				last := id(got.Data[len(got.Data)-1])
+				from.StartingAfter = &last
+			}
+			if !got.HasMore || len(got.Data) == 0 {
+				break
+			}
+		}
+		for got := oldest; got != nil && len(got.Data) > 0; {
+			for _, v := range slices.Backward(got.Data) {
+				if !yield(v, nil) {
+					return
+				}
+			}
+			first := id(got.Data[0])
+			var err error
+			if got, err = fetch(stripego.ListParams{EndingBefore: &first}); err != nil {
+				yield(none, err)
+				return
+			}
 		}
 	}
 }

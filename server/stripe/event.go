@@ -15,9 +15,14 @@ import (
 
 // EventTypes are the events that say something to us. They are what a webhook
 // endpoint should send and what is polled for; Stripe takes at most 20 at once.
+// The events checkout.session.async_payment_... are understood, and not asked for:
+// the payment intent's own say the same.
 func EventTypes() []string {
 	return []string{
 		"checkout.session.completed",
+		"checkout.session.expired",
+		"payment_intent.succeeded",
+		"payment_intent.payment_failed",
 		"customer.updated",
 		"customer.deleted",
 		"payment_method.attached",
@@ -96,10 +101,10 @@ func (c *Client) eventsSince(ctx context.Context, since time.Time) ([]*stripego.
 	}
 }
 
-// Complete finds the invoice of an event that names only a payment of it, such as
-// a dispute. Events that [Client.Events] lists are complete.
+// Complete finds the invoice or payment of an event that names only a charge of
+// it, such as a dispute. Events that [Client.Events] lists are complete.
 func (c *Client) Complete(ctx context.Context, e billing.Event) (billing.Event, error) {
-	if e.Charge != "" || !strings.HasPrefix(e.Type, "charge.") {
+	if e.Charge != "" || e.Receipt != "" || !strings.HasPrefix(e.Type, "charge.") {
 		return e, nil
 	}
 	var got stripego.Event
@@ -129,8 +134,11 @@ func (c *Client) complete(ctx context.Context, e billing.Event, charge string) (
 	if err != nil {
 		return e, err
 	}
-	if got.Invoice != nil {
+	switch {
+	case got.Invoice != nil:
 		e.Charge = got.Invoice.ID
+	case got.PaymentIntent != nil:
+		e.Receipt = got.PaymentIntent.ID
 	}
 	if got.Customer != nil {
 		e.Customer = got.Customer.ID
@@ -138,8 +146,12 @@ func (c *Client) complete(ctx context.Context, e billing.Event, charge string) (
 	return e, nil
 }
 
-// readEvent reads an event of Stripe. charge is the payment that it is about,
-// where it is about one.
+// readEvent reads an event of Stripe. charge is the charge that it is about, where
+// it is about one that has to be asked whose it is.
+//
+// Sessions and payment intents are only named where they are payments of ours:
+// sessions collect cards as well, and invoices have payment intents, too, whose
+// events say nothing that those of the invoices do not.
 func readEvent(e *stripego.Event) (_ billing.Event, charge string) {
 	event := billing.Event{ID: e.ID, Type: string(e.Type), Time: time.Unix(e.Created, 0).UTC()}
 	if e.Data == nil {
@@ -148,11 +160,12 @@ func readEvent(e *stripego.Event) (_ billing.Event, charge string) {
 	// The object is as its version of the API has it: what is not as expected is
 	// not there, and what is there is only a name to ask for.
 	var object struct {
-		ID       text `json:"id"`
-		Object   text `json:"object"`
-		Customer text `json:"customer"`
-		Invoice  text `json:"invoice"`
-		Charge   text `json:"charge"`
+		ID       text   `json:"id"`
+		Object   text   `json:"object"`
+		Customer text   `json:"customer"`
+		Invoice  text   `json:"invoice"`
+		Charge   text   `json:"charge"`
+		Metadata tagsOf `json:"metadata"`
 	}
 	if json.Unmarshal(e.Data.Raw, &object) != nil {
 		return event, ""
@@ -165,10 +178,32 @@ func readEvent(e *stripego.Event) (_ billing.Event, charge string) {
 		event.Charge = string(object.ID)
 	case "charge":
 		charge = string(object.ID)
-	case "dispute":
+	case "dispute", "refund":
 		charge = string(object.Charge)
+	case "checkout.session":
+		if paymentOf(object.Metadata) != 0 {
+			event.Receipt = string(object.ID)
+		}
+	case "payment_intent":
+		if paymentOf(object.Metadata) == 0 {
+			event.Customer, event.Charge = "", ""
+			break
+		}
+		event.Receipt = string(object.ID)
 	}
 	return event, charge
+}
+
+// tagsOf reads metadata, and anything else as none.
+type tagsOf map[string]string
+
+func (t *tagsOf) UnmarshalJSON(b []byte) error {
+	var m map[string]string
+	if json.Unmarshal(b, &m) != nil {
+		m = nil
+	}
+	*t = m
+	return nil
 }
 
 // text reads a string or an object's id, and anything else as "".

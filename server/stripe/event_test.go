@@ -31,14 +31,15 @@ func TestEvents(t *testing.T) {
 	want := []billing.Event{
 		{Type: "payment_method.attached", Time: start, Customer: cus},
 		{Type: "customer.updated", Time: start, Customer: cus},
+		{Type: "payment_intent.succeeded", Time: start}, // the invoice's own
 		{Type: "invoice.paid", Time: start, Customer: cus, Charge: paid.ID},
 		{Type: "charge.dispute.created", Time: start, Customer: cus, Charge: paid.ID},
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(billing.Event{}, "ID")); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
-	dispute := got[3]
-	for after, left := range map[int]int{0: 3, 2: 1, 3: 0} {
+	dispute := got[4]
+	for after, left := range map[int]int{0: 4, 2: 2, 4: 0} {
 		if rest, err := s.Client.Events(ctx, start, got[after].ID); err != nil || !cmp.Equal(rest, got[after+1:], cmpopts.EquateEmpty()) {
 			t.Errorf("after %d: got %v, %v, want %d", after, rest, err, left)
 		}
@@ -48,7 +49,7 @@ func TestEvents(t *testing.T) {
 	if full, err := s.Complete(ctx, hint); err != nil || full != dispute {
 		t.Errorf("completed: %+v, %v", full, err)
 	}
-	if same, err := s.Complete(ctx, got[2]); err != nil || same != got[2] {
+	if same, err := s.Complete(ctx, got[3]); err != nil || same != got[3] {
 		t.Errorf("complete already: %+v, %v", same, err)
 	}
 	old := billing.Event{ID: "evt_long_ago", Type: "charge.refunded"}

@@ -16,7 +16,11 @@ const (
 	tagNumber   = "tollgate_number"
 	tagPeriod   = "tollgate_period"
 	tagLine     = "tollgate_line"     // of an invoice item: its place, from 0
-	tagKey      = "tollgate_key"      // of a credit note: the key that it was asked for with
+	tagKey      = "tollgate_key"      // of a credit note, a payment or its page: the key that it was asked for with
+	tagPayment  = "tollgate_payment"  // our id of a payment that is not an invoice's
+	tagPage     = "tollgate_page"     // of a payment: it is made on a page
+	tagPart     = "tollgate_part"     // of a refund: which return of the payment it is
+	tagReason   = "tollgate_reason"   // of a refund
 	tagTier     = "tollgate_tier"     // of a checkout: the plan to change to
 	tagPlan     = "tollgate_plan"     // of a product and price
 	tagCheckout = "tollgate_checkout" // of a customer: the last checkout whose payment method was made the default
@@ -38,6 +42,11 @@ func ownerOf(metadata map[string]string) billing.Owner {
 	return billing.Owner{Ledger: metadata[tagLedger], Epoch: epoch, User: ledger.UserID(user)}
 }
 
+func paymentOf(metadata map[string]string) ledger.PaymentID {
+	id, _ := strconv.ParseUint(metadata[tagPayment], 10, 64)
+	return ledger.PaymentID(id)
+}
+
 func invoiceOf(metadata map[string]string) ledger.InvoiceID {
 	id, _ := strconv.ParseUint(metadata[tagInvoice], 10, 32)
 	return ledger.InvoiceID(id)
@@ -50,6 +59,10 @@ func (c *Client) ours(o billing.Owner) error {
 	}
 	return nil
 }
+
+// metadataLength is how long a value may be, in characters
+// (https://docs.stripe.com/api/metadata).
+const metadataLength = 500
 
 // notOurs is the code of refusals to change what belongs to another ledger.
 const notOurs = "not_ours"

@@ -3,7 +3,6 @@ package stripe
 import (
 	"context"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 
@@ -45,18 +44,8 @@ func (c *Client) itemsFor(r billing.InvoiceRequest) ([]billing.ChargeLine, error
 	if r.Total <= 0 || len(r.Lines) == 0 {
 		return nil, refuse("invalid_amount", "there is nothing to collect: the total is %d", r.Total)
 	}
-	sum := int64(0)
-	for _, l := range r.Lines {
-		if _, err := amount(r.Currency, l.Amount); err != nil {
-			return nil, err
-		}
-		if l.Amount > 0 && sum > math.MaxInt64-l.Amount || l.Amount < 0 && sum < math.MinInt64-l.Amount {
-			return nil, refuse("invalid_amount", "the lines come to more than can be counted")
-		}
-		sum += l.Amount
-	}
-	if sum != r.Total {
-		return nil, refuse(totalDiffers, "the lines come to %d and the total is %d", sum, r.Total)
+	if err := sumTo(r.Currency, r.Lines, r.Total); err != nil {
+		return nil, err
 	}
 	if len(r.Lines) <= mostItems {
 		return r.Lines, nil

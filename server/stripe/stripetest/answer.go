@@ -17,6 +17,7 @@ type APIError struct {
 	Message       string         `json:"message"`
 	Param         string         `json:"param,omitempty"`
 	Charge        string         `json:"charge,omitempty"`
+	PaymentIntent *PaymentIntent `json:"payment_intent,omitempty"` // of an intent's own request that was declined
 	PaymentMethod *PaymentMethod `json:"payment_method,omitempty"`
 }
 

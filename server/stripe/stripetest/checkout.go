@@ -91,6 +91,7 @@ func createSession(c *call) (any, *failure) {
 		s.emit("setup_intent.created", plain(i))
 	}
 	s.state.Sessions.add(o)
+	s.expireAt(o)
 	return s.viewSession(o), nil
 }
 
@@ -146,22 +147,48 @@ func (c *call) sessionItems(o *Session) *failure {
 	}
 	data := c.p.sub("payment_intent_data")
 	meta, f := data.metadata(nil)
-	o.IntentMetadata = meta
+	o.IntentMetadata, o.IntentDescription = meta, data.str("description")
 	o.Keep = data.str("setup_future_usage") != ""
 	return f
 }
 
 // viewSession is a session as it is now; it expires by the clock.
 func (s *Server) viewSession(o *Session) any {
-	if o.Status == "open" && s.now().Unix() >= o.ExpiresAt {
-		s.expire(o)
-	}
+	s.expireDue()
 	v := *o
-	v.Items, v.IntentMetadata, v.Keep = nil, nil, false
+	v.Items, v.IntentMetadata, v.IntentDescription, v.Keep = nil, nil, "", false
 	if v.Status != "open" {
 		v.URL = ""
 	}
 	return v
+}
+
+// expireDue ends the pages whose time is over. It is called before anything is
+// looked at, so that nobody has to look at a page for its event to come.
+func (s *Server) expireDue() {
+	now := s.now().Unix()
+	if s.expiry == 0 || now < s.expiry {
+		return
+	}
+	s.expiry = 0
+	next := int64(0)
+	for _, o := range s.state.Sessions.all {
+		switch {
+		case o.Status != "open":
+		case now >= o.ExpiresAt:
+			s.expire(o)
+		case next == 0 || o.ExpiresAt < next:
+			next = o.ExpiresAt
+		}
+	}
+	s.expiry = next
+}
+
+// expireAt notes when a page ends.
+func (s *Server) expireAt(o *Session) {
+	if o.Status == "open" && (s.expiry == 0 || o.ExpiresAt < s.expiry) {
+		s.expiry = o.ExpiresAt
+	}
 }
 
 func (s *Server) expire(o *Session) {
@@ -256,11 +283,11 @@ func (s *Server) complete(o *Session, k cardKind, confirmed bool) (string, *fail
 	}
 	m := s.newCard(k)
 	m.SetUp = true
-	if customer != nil && (o.Mode == "setup" || o.Keep) {
-		s.attach(m, customer)
-	}
 	switch o.Mode {
 	case "setup":
+		if customer != nil {
+			s.attach(m, customer)
+		}
 		i := s.state.SetupIntents.byID[o.SetupIntent]
 		i.Status, i.PaymentMethod, i.LastSetupError = "succeeded", m.ID, nil
 		s.emit("setup_intent.succeeded", plain(i))
@@ -268,6 +295,7 @@ func (s *Server) complete(o *Session, k cardKind, confirmed bool) (string, *fail
 		i := s.state.Intents.byID[o.PaymentIntent]
 		if i == nil {
 			i = s.newIntent(o.AmountTotal, o.Currency, o.Customer, o.IntentMetadata)
+			i.Description = o.IntentDescription
 			if o.Keep {
 				i.SetupFutureUsage = "off_session"
 			}
@@ -277,8 +305,11 @@ func (s *Server) complete(o *Session, k cardKind, confirmed bool) (string, *fail
 		if refusal == "authentication_failed" {
 			return "", declined(refusal)
 		}
-		if f := s.charge(i, m, payment{confirmed: confirmed}, ""); f != nil {
+		if f := s.charge(i, m, payment{confirmed: confirmed}, i.Description); f != nil {
 			return "", f
+		}
+		if customer != nil && o.Keep { // a card that was declined is not kept
+			s.attach(m, customer)
 		}
 		o.PaymentStatus = "paid"
 	}

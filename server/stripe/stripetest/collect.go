@@ -80,18 +80,6 @@ func (s *Server) finalize(o *Invoice) *failure {
 	return nil
 }
 
-// newIntent makes a payment intent without a payment method.
-func (s *Server) newIntent(amount int64, currency, customer string, metadata map[string]string) *PaymentIntent {
-	i := &PaymentIntent{
-		Base:   s.newBase("pi", "payment_intent", metadata),
-		Amount: amount, Currency: currency, Customer: customer, CaptureMethod: "automatic",
-		PaymentMethodTypes: []string{"card"}, Status: "requires_payment_method",
-	}
-	i.ClientSecret = i.ID + "_secret_sandbox"
-	s.state.Intents.add(i)
-	return i
-}
-
 // paid ends an invoice well.
 func (s *Server) paid(o *Invoice) {
 	o.Status, o.Paid = "paid", true
@@ -181,12 +169,6 @@ func (c *call) methodFor(o *Invoice) (*PaymentMethod, *failure) {
 	return nil, refused("resource_missing", "", "This customer has no attached payment source or default payment method. Please consider adding a default payment method.")
 }
 
-// payment is how a card is charged.
-type payment struct {
-	offSession bool // the customer is not there
-	confirmed  bool // the customer has confirmed it
-}
-
 // collect charges what remains of an open invoice. A refusal changes the invoice
 // too: it has been attempted.
 func (s *Server) collect(o *Invoice, m *PaymentMethod, p payment) *failure {
@@ -214,52 +196,6 @@ func (s *Server) collect(o *Invoice, m *PaymentMethod, p payment) *failure {
 	}
 	s.emit("invoice.payment_failed", s.viewInvoice(o))
 	return f
-}
-
-// charge tries to collect a payment intent by a card.
-func (s *Server) charge(i *PaymentIntent, m *PaymentMethod, p payment, description string) *failure {
-	k := m.kind()
-	i.NextAction = nil
-	if k.confirm && !p.confirmed {
-		// The bank wants to ask the customer: no charge is made.
-		i.Status, i.PaymentMethod = "requires_action", m.ID
-		i.NextAction = &NextStep{Type: "use_stripe_sdk"}
-		i.LastPaymentError = nil
-		s.emit("payment_intent.requires_action", plain(i))
-		f := declined("authentication_required")
-		f.DeclineCode = ""
-		return f
-	}
-	ch := &Charge{
-		Base:   s.newBase("ch", "charge", i.Metadata),
-		Amount: i.Amount, BillingDetails: m.BillingDetails, Currency: i.Currency, Customer: i.Customer,
-		Description: description, Invoice: i.Invoice, PaymentIntent: i.ID, PaymentMethod: m.ID,
-	}
-	i.LatestCharge = ch.ID
-	s.state.Charges.add(ch)
-	refusal := k.charge
-	if k.confirm1 && !m.SetUp && p.offSession && !p.confirmed {
-		refusal = "authentication_required"
-	}
-	if refusal != "" {
-		f := declined(refusal)
-		f.Charge = ch.ID
-		ch.Status, ch.FailureCode, ch.FailureMessage = "failed", f.Code, f.Message
-		ch.Outcome = &Outcome{NetworkStatus: "declined_by_network", Reason: refusal, RiskLevel: "normal", SellerMessage: "The bank declined the payment.", Type: "issuer_declined"}
-		last := f.APIError
-		card := *m
-		last.PaymentMethod = &card
-		i.Status, i.PaymentMethod, i.LastPaymentError = "requires_payment_method", "", &last
-		s.emit("charge.failed", plain(ch))
-		s.emit("payment_intent.payment_failed", plain(i))
-		return f
-	}
-	ch.Status, ch.Paid, ch.Captured, ch.AmountCaptured = "succeeded", true, true, i.Amount
-	ch.Outcome = &Outcome{NetworkStatus: "approved_by_network", RiskLevel: "normal", SellerMessage: "Payment complete.", Type: "authorized"}
-	i.Status, i.PaymentMethod, i.LastPaymentError, i.AmountReceived = "succeeded", m.ID, nil, i.Amount
-	s.emit("charge.succeeded", plain(ch))
-	s.emit("payment_intent.succeeded", plain(i))
-	return nil
 }
 
 // cancelIntent ends the payment intent of an invoice that needs none any more.
@@ -307,19 +243,6 @@ func markUncollectible(c *call) (any, *failure) {
 	c.s.emit("invoice.updated", c.s.viewInvoice(o))
 	c.s.emit("invoice.marked_uncollectible", c.s.viewInvoice(o))
 	return c.s.viewInvoice(o), nil
-}
-
-func getIntent(c *call) (any, *failure) {
-	i, ok := c.s.state.Intents.byID[c.id]
-	if !ok {
-		return nil, missing("payment_intent", "id", c.id)
-	}
-	return *i, nil
-}
-
-func listIntents(c *call) (any, *failure) {
-	customer := c.p.str("customer")
-	return page(c, &c.s.state.Intents, func(i *PaymentIntent) bool { return customer == "" || i.Customer == customer }, plain[PaymentIntent])
 }
 
 func getCharge(c *call) (any, *failure) {

@@ -79,6 +79,13 @@ func (s *Server) Attempts() []Charge {
 	return copies(s.state.Charges.all)
 }
 
+// Intents are all payment intents, oldest first, also those of invoices.
+func (s *Server) Intents() []PaymentIntent {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return copies(s.state.Intents.all)
+}
+
 // Refunds are all refunds, oldest first.
 func (s *Server) Refunds() []Refund {
 	s.mu.Lock()
@@ -90,6 +97,7 @@ func (s *Server) Refunds() []Refund {
 func (s *Server) Events() []Event {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.expireDue()
 	return copies(s.state.Events.all)
 }
 
@@ -97,6 +105,7 @@ func (s *Server) Events() []Event {
 func (s *Server) Sessions() []Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.expireDue()
 	return copies(s.state.Sessions.all)
 }
 
@@ -196,19 +205,25 @@ func (s *Server) payOnPage(o *Invoice, card string, confirmed bool) *failure {
 	return s.collect(o, m, payment{confirmed: confirmed})
 }
 
-// Dispute is the card's owner contesting the charge of an invoice, or a charge. It
-// returns the dispute's id.
-func (s *Server) Dispute(invoiceOrCharge, reason string) (string, error) {
+// Dispute is the card's owner contesting what was charged: of names an invoice, a
+// checkout session, a payment intent, or a charge. It returns the dispute's id.
+func (s *Server) Dispute(of, reason string) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	id := invoiceOrCharge
+	id := of
+	if o := s.state.Sessions.byID[id]; o != nil {
+		id = o.PaymentIntent
+	}
 	if o := s.state.Invoices.byID[id]; o != nil {
 		id = o.Charge
+	}
+	if o := s.state.Intents.byID[id]; o != nil {
+		id = o.LatestCharge
 	}
 	ch := s.state.Charges.byID[id]
 	switch {
 	case ch == nil || !ch.Paid:
-		return "", fmt.Errorf("there is no charge of %s", invoiceOrCharge)
+		return "", fmt.Errorf("there is no charge of %s", of)
 	case ch.Disputed:
 		return "", fmt.Errorf("charge %s is disputed already", ch.ID)
 	}

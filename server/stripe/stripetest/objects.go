@@ -118,9 +118,10 @@ type Session struct {
 	URL                string           `json:"url,omitempty"`
 
 	// Not part of Stripe's session, and shown under other addresses there.
-	Items          []SessionItem     `json:"sandbox_items,omitempty"`
-	IntentMetadata map[string]string `json:"sandbox_intent_metadata,omitempty"`
-	Keep           bool              `json:"sandbox_keep,omitempty"` // the card is for later payments too
+	Items             []SessionItem     `json:"sandbox_items,omitempty"`
+	IntentMetadata    map[string]string `json:"sandbox_intent_metadata,omitempty"`
+	IntentDescription string            `json:"sandbox_intent_description,omitempty"`
+	Keep              bool              `json:"sandbox_keep,omitempty"` // the card is for later payments too
 }
 
 // CustomerDetails is what a customer gave on the checkout page.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // params is the form of a request; nested keys are written as in
@@ -116,8 +117,8 @@ func (p params) metadata(old map[string]string) (map[string]string, *failure) {
 			delete(m, inner)
 		case len(inner) > 40:
 			return nil, invalid("", p.key(name), "Metadata keys can be up to 40 characters long: "+inner)
-		case len(values[0]) > 500:
-			return nil, invalid("", k, "Metadata values can have up to 500 characters, but you passed in a value that is "+strconv.Itoa(len(values[0]))+" characters.")
+		case utf8.RuneCountInString(values[0]) > 500:
+			return nil, invalid("", k, "Metadata values can have up to 500 characters, but you passed in a value that is "+strconv.Itoa(utf8.RuneCountInString(values[0]))+" characters.")
 		default:
 			m[inner] = values[0]
 		}

@@ -88,6 +88,7 @@ func endpoints() map[string]*endpoint {
 		get + "invoiceitems/*":                 at(getItem, ""),
 		del + "invoiceitems/*":                 at(deleteItem, ""),
 
+		post + "payment_intents":     at(createIntent, "amount automatic_payment_methods confirm currency customer description metadata off_session payment_method payment_method_types setup_future_usage"),
 		get + "payment_intents":      at(listIntents, list+"customer"),
 		get + "payment_intents/*":    at(getIntent, ""),
 		get + "charges":              at(listCharges, list+"customer payment_intent"),

@@ -68,5 +68,9 @@ func (s *Server) Load(r io.Reader) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.state = *in.State
+	s.expiry = 0
+	for _, o := range s.state.Sessions.all {
+		s.expireAt(o)
+	}
 	return nil
 }

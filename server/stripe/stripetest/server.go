@@ -45,6 +45,7 @@ type Server struct {
 	down      bool
 	requests  []Request
 	served    int64
+	expiry    int64 // when the first open checkout page ends, Unix seconds; 0: there is none
 	context   *call // the request under way, for the events that it causes
 }
 
@@ -169,6 +170,7 @@ func (s *Server) answer(r *http.Request, form url.Values, requestID string, faul
 	if f := s.authenticate(r); f != nil {
 		return f.result(), true
 	}
+	s.expireDue()
 	c := &call{s: s, r: r, p: params{form: form}, requestID: requestID}
 	e := c.route()
 	if e == nil {

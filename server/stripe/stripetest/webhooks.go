@@ -159,6 +159,7 @@ type Delivery struct {
 // ctx that has ended is an error.
 func (s *Server) DeliverWebhooks(ctx context.Context, d Delivery) (int, error) {
 	s.mu.Lock()
+	s.expireDue()
 	now := s.now()
 	var send, wait []pending
 	for _, p := range s.state.Pending {
