@@ -126,6 +126,8 @@ func (s *shop) SendInvoice(_ context.Context, m billing.InvoiceMail) error {
 	return nil
 }
 
+func (s *shop) SendNotice(context.Context, billing.NoticeMail) error { return nil }
+
 // try works, and starts again when it is killed in it.
 func (s *shop) try(work func(context.Context) error) (err error) {
 	defer func() {

@@ -18,6 +18,7 @@ type Options struct {
 	Book     *pricing.Book // of this ledger
 	Provider Provider      // nil: invoices are issued and nothing is collected
 	Mailer   Mailer        // nil: no mail is queued
+	Webhooks WebhookSender // nil: no program is told of notices
 	Now      func() time.Time
 	// Elapsed is the time that has passed since some instant, by a clock that is
 	// never set; nil: jumps of the clock are not seen.
@@ -42,6 +43,8 @@ type Settings struct {
 	TaxPercent   ledger.Amount // percent in nanos: 19 % is 19 units
 	Issuer       string
 	PublicURL    string // without a slash at its end
+	Packs        []Pack
+	NoticeMails  bool   // customers are told of notices by mail
 }
 
 // Billing makes invoices of what was used and sees that they are paid. Its
@@ -62,6 +65,7 @@ type Billing struct {
 	minimum  int64 // minor units that the provider takes at least
 
 	ended     endedRuns
+	outbox    outbox
 	doubtSeen atomic.Pointer[string] // what doubted said last
 
 	// The rest is guarded by working.
@@ -87,6 +91,7 @@ func New(o Options) (*Billing, error) {
 		return nil, err
 	}
 	b := &Billing{Options: o, id: status.ID, epoch: status.Epoch, currency: status.Currency, opened: status.Before, stuck: map[ledger.InvoiceID]stuck{}}
+	b.outbox.waiting = map[ledger.NoticeID][]ledger.Delivery{}
 	if b.digits, err = ledger.MinorDigits(b.currency); err != nil {
 		return nil, err
 	}

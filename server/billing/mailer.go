@@ -12,6 +12,8 @@ type Mailer interface {
 	// SendInvoice sends one mail about an invoice. An error that wraps [ErrRefused]
 	// is final; after any other the same mail, with the same id, is tried again.
 	SendInvoice(ctx context.Context, m InvoiceMail) error
+	// SendNotice is SendInvoice for a mail about a notice.
+	SendNotice(ctx context.Context, m NoticeMail) error
 }
 
 // ErrRefused is wrapped by errors of mails that will never be taken.
@@ -40,7 +42,8 @@ type InvoiceMail struct {
 	Lines     []ledger.InvoiceLine
 	Fee       int64 // the subscription
 	Usage     int64 // all that is no fee, tax, carried amount or credit
-	Total     int64 // of the invoice; MailFailed: what is still owed
+	Advance   int64 // of the lines, what was charged while it was used
+	Total     int64 // of the invoice, what was charged before taken off; MailFailed: what is still owed
 	Digits    int
 	Currency  string
 	Link      string // to the invoice at tollgate

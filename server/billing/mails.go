@@ -71,9 +71,19 @@ func (b *Billing) mailed(m *ledger.Mail, err error) {
 		return
 	}
 	m.Error = err.Error()
-	if m.GivenUp = errors.Is(err, ErrRefused) || m.Attempts >= mailTries; !m.GivenUp {
-		m.Next = b.Now().Add(min(time.Minute<<m.Attempts, 6*time.Hour))
+	wait, ok := mailAgain(m.Attempts, err)
+	if m.GivenUp = !ok; ok {
+		m.Next = b.Now().Add(wait)
 	}
+}
+
+// mailAgain is how long after so many attempts, the last of which has failed, a mail
+// is tried again; not ok: never.
+func mailAgain(attempts int, failure error) (wait time.Duration, ok bool) {
+	if errors.Is(failure, ErrRefused) || attempts >= mailTries {
+		return 0, false
+	}
+	return min(time.Minute<<attempts, 6*time.Hour), true
 }
 
 // invoiceMail is what a mail about an invoice says.
@@ -86,7 +96,7 @@ func (b *Billing) invoiceMail(i *ledger.Invoice, n int) (InvoiceMail, error) {
 	m := InvoiceMail{
 		Kind: MailKind(i.Mails[n].Kind), ID: fmt.Sprintf("%s.%d.invoice.%d.%d", b.id, b.epoch, i.ID, n), To: u.Personal, Issuer: s.Issuer,
 		Number: i.NumberText(), Month: i.Month, Calls: i.Used.Calls, Documents: i.Used.Documents, Tokens: i.Used.Tokens,
-		Lines: i.Lines, Total: i.Total - i.Carried, Digits: b.digits, Currency: b.currency,
+		Lines: i.Lines, Total: i.Asked(), Advance: i.Advance, Digits: b.digits, Currency: b.currency,
 		Link: fmt.Sprintf("%s/invoices/%d/%d", s.PublicURL, i.Month.Year(), int(i.Month.Month())), PayURL: i.URL, Failure: i.Failure,
 	}
 	if m.Kind == MailFailed && i.Credited != 0 {

@@ -48,6 +48,8 @@ func (p *post) SendInvoice(_ context.Context, m billing.InvoiceMail) error {
 	return nil
 }
 
+func (p *post) SendNotice(context.Context, billing.NoticeMail) error { return nil }
+
 // TestMailsSayWhatIs: a mail that waited says what is owed by then, and is not
 // sent when that is nothing.
 func TestMailsSayWhatIs(t *testing.T) {

@@ -32,6 +32,7 @@ func (b *Billing) Jobs() []Job {
 	jobs := []Job{
 		{Name: "monthly run", Cron: fmt.Sprintf("%d %d 1 * *", runAt%60, runAt/60), Limit: 12 * time.Hour, Do: b.Work},
 		{Name: "billing", Every: time.Minute, Limit: 12 * time.Hour, Do: b.Work}, // grace ends, retries, mails
+		{Name: "notices", Every: 30 * time.Second, Limit: 5 * time.Minute, Do: b.Deliver},
 	}
 	if b.Provider != nil {
 		jobs = append(jobs, Job{Name: "provider's events", Every: 5 * time.Minute, Limit: 10 * time.Minute, Do: b.Poll})

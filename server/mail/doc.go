@@ -1,5 +1,5 @@
-// Package mail writes the mails about invoices and hands them to the operator's
-// mail server by SMTP (RFC 5321). It fills [tollgate/server/billing.Mailer].
+// Package mail writes the mails about invoices and notices, and hands them to the
+// operator's mail server by SMTP (RFC 5321). It fills [tollgate/server/billing.Mailer].
 //
 // # Types
 //

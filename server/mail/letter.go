@@ -145,7 +145,11 @@ func charges(m billing.InvoiceMail) table {
 
 // money writes minor units with the currency: "USD 1234.50".
 func money(m billing.InvoiceMail, minor int64) string {
-	return strings.ToUpper(line(m.Currency)) + " " + ledger.FormatMinor(minor, m.Digits)
+	return sumOf(m.Currency, m.Digits, minor)
+}
+
+func sumOf(currency string, digits int, minor int64) string {
+	return strings.ToUpper(line(currency)) + " " + ledger.FormatMinor(minor, digits)
 }
 
 func monthName(m ledger.Month) string {

@@ -158,6 +158,18 @@ func (s *Sender) SendInvoice(ctx context.Context, m billing.InvoiceMail) error {
 	return nil
 }
 
+// SendNotice is SendInvoice for a mail about a notice.
+func (s *Sender) SendNotice(ctx context.Context, m billing.NoticeMail) error {
+	l, err := noticeLetter(m)
+	if err == nil {
+		err = s.send(ctx, m.ID, m.To.Email, m.To.Name, l)
+	}
+	if err != nil {
+		return fmt.Errorf("mail %q: %w", m.ID, err)
+	}
+	return nil
+}
+
 // Test sends a mail that says that mails come through.
 func (s *Sender) Test(ctx context.Context, to string) error {
 	now := s.now().UTC()
