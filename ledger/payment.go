@@ -51,8 +51,10 @@ type Payment struct {
 	Disputed int64     `json:"disputed,omitempty"` // taken back by disputes that are open or lost
 	Owed     int64     `json:"owed,omitempty"`     // of what went back, for credits that were burnt or usage that was had
 	AskedIn  InvoiceID `json:"asked_in,omitempty"` // the invoice that asks for Owed; 0: none yet
+	PaidBy   string    `json:"paid_by,omitempty"`  // reference of a payment of Owed outside the provider
 
 	Provider string `json:"provider,omitempty"` // the provider's id of the page or payment
+	Method   string `json:"method,omitempty"`   // the payment method last tried, where it is not the page's
 	URL      string `json:"url,omitempty"`      // the provider's page for the customer
 
 	Intent   *Intent   `json:"intent,omitempty"`   // under way: its outcome is not known yet
@@ -79,6 +81,7 @@ type PaymentRef struct {
 	Grant   uint64       `json:"grant,omitempty"`    // the entry of the credits
 	Owed    int64        `json:"owed,omitempty"`     // minor units
 	AskedIn InvoiceID    `json:"asked_in,omitempty"` // see Payment
+	Method  string       `json:"method,omitempty"`   // see Payment
 	Todo    bool         `json:"todo,omitempty"`     // a step waits
 }
 

@@ -43,7 +43,7 @@ func (p *Payment) follows(old *Payment) ([]Move, error) {
 		a, b := *old, *p
 		for _, v := range []*Payment{&a, &b} { // what may change
 			v.State, v.Number, v.PaidAt, v.Refunded, v.Disputed, v.Owed, v.AskedIn = "", 0, b.PaidAt, 0, 0, 0, 0
-			v.Provider, v.URL, v.Intent, v.Tries, v.Attempts, v.Failed, v.Failure, v.Next = "", "", nil, 0, 0, b.Failed, "", b.Next
+			v.Method, v.PaidBy, v.Provider, v.URL, v.Intent, v.Tries, v.Attempts, v.Failed, v.Failure, v.Next = "", "", "", "", nil, 0, 0, b.Failed, "", b.Next
 			v.Tell = nil
 		}
 		if !reflect.DeepEqual(a, b) {
@@ -57,6 +57,8 @@ func (p *Payment) follows(old *Payment) ([]Move, error) {
 		return nil, fmt.Errorf("%w: the number of its receipt cannot change", errPayment)
 	case p.Tries < was.Tries || p.Intent != nil && was.Intent != nil && p.Intent.Key != was.Intent.Key && p.Tries == was.Tries:
 		return nil, fmt.Errorf("%w: an intent is replaced without an outcome", errPayment)
+	case p.PaidBy != was.PaidBy && (p.PaidBy == "" || p.Owed != 0 || was.Owed == 0 || p.AskedIn != was.AskedIn || p.Back() != was.Back()):
+		return nil, fmt.Errorf("%w: what it owes was paid by %q", errPayment, p.PaidBy)
 	case p.AskedIn != was.AskedIn && (p.AskedIn == 0 || p.Owed != 0 || was.Owed == 0):
 		return nil, fmt.Errorf("%w: invoice %d asks for what it owes", errPayment, p.AskedIn)
 	}
@@ -71,6 +73,9 @@ func (p *Payment) follows(old *Payment) ([]Move, error) {
 		owed = 0 // the invoice's line moves it
 	}
 	b.move(cash, carried, owed)
+	if p.PaidBy != was.PaidBy {
+		owed = 0 // it was paid
+	}
 	to := sold
 	if !p.Kind.Buys() {
 		to = credits
@@ -263,7 +268,7 @@ func (l *Ledger) paymentAt(ref PaymentRef) (*Payment, error) {
 func (p *Payment) todo() bool { return p.Intent != nil || !p.Next.IsZero() }
 
 func (p *Payment) ref(seq uint64) PaymentRef {
-	return PaymentRef{ID: p.ID, Seq: seq, Kind: p.Kind, State: p.State, Month: p.Month, Total: p.Total, Made: p.Made.UnixMilli(), Owed: p.Owed, AskedIn: p.AskedIn, Todo: p.todo()}
+	return PaymentRef{ID: p.ID, Seq: seq, Kind: p.Kind, State: p.State, Month: p.Month, Total: p.Total, Made: p.Made.UnixMilli(), Owed: p.Owed, AskedIn: p.AskedIn, Method: p.Method, Todo: p.todo()}
 }
 
 // enterPayment folds a payment entry. It is called under mu. The rows that a replay

@@ -139,7 +139,7 @@ func (b *Billing) alone(i *ledger.Invoice, op string, amount int64, reason strin
 		i.State, i.Next = ledger.Void, time.Time{}
 	case opSettle:
 		i.PaidBy = reason
-		b.paid(i, i.Total-i.Carried-i.Credited)
+		b.paid(i, i.Asked()-i.Credited)
 	case opCredit:
 		if i.Credited += amount; i.Due() == 0 {
 			b.paid(i, i.Collected)

@@ -44,7 +44,7 @@ type Settings struct {
 	Issuer       string
 	PublicURL    string // without a slash at its end
 	Packs        []Pack
-	NoticeMails  bool   // customers are told of notices by mail
+	NoticeMails  bool // customers are told of notices by mail
 }
 
 // Billing makes invoices of what was used and sees that they are paid. Its
@@ -55,7 +55,8 @@ type Billing struct {
 	settings atomic.Pointer[Settings]
 	// working is held by the one that bills, collects or mails. Between one invoice
 	// and the next it is free for a moment, for those who wait in front of a page.
-	working sync.Mutex
+	working  sync.Mutex
+	granting sync.Mutex // held by the one that gives a plan's credits
 
 	id       string // the ledger's
 	epoch    int

@@ -88,7 +88,14 @@ func (b *Billing) closeDue(ctx context.Context, s scope) ([]Failure, error) {
 		var unsealed []*ledger.Invoice
 		months := b.due(a.User(), now, s)
 		for n, m := range months {
-			i, err := b.draft(a.User(), m, unsealed)
+			var err error
+			if !s.dry {
+				err = b.closeUsage(a.User(), m)
+			}
+			var i *ledger.Invoice
+			if err == nil {
+				i, err = b.draft(a.User(), m, unsealed)
+			}
 			if err != nil {
 				if b.fatal(err) {
 					return failed, err

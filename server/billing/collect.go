@@ -75,6 +75,11 @@ func (b *Billing) collect(ctx context.Context, down error) error {
 				return err
 			}
 		}
+		if unknown < tooManyUnknown {
+			if err := b.attend(ctx, a, &unknown); err != nil {
+				return err
+			}
+		}
 		if err := b.standing(a.User()); err != nil {
 			return err
 		}
@@ -232,6 +237,9 @@ func (b *Billing) call(ctx context.Context, u *ledger.User, i *ledger.Invoice, f
 		for _, l := range i.Lines {
 			r.Lines = append(r.Lines, ChargeLine{l.Description, l.Amount})
 		}
+		if i.Advance != 0 {
+			r.Lines = append(r.Lines, ChargeLine{"Charged before", -i.Advance})
+		}
 		if i.Credited != 0 { // before the provider had it
 			r.Lines = append(r.Lines, ChargeLine{"Credit", -i.Credited})
 		}
@@ -277,7 +285,7 @@ func (b *Billing) take(i *ledger.Invoice, c Charge) {
 		i.Provider = c.ID
 	}
 	i.URL, i.Disputed = c.URL, c.Disputed
-	due := i.Total - i.Carried
+	due := i.Asked()
 	if !i.State.Settled() && c.Total > 0 && (c.State == ChargeOpen || c.State == ChargePaid) {
 		// What was taken off before the provider had it is not in its total.
 		i.Credited = min(max(i.Credited, due-c.Total+c.Credited), due-i.Collected)
@@ -357,8 +365,19 @@ func (b *Billing) standing(u *ledger.User) error {
 	switch {
 	case u.Status == ledger.Suspended && u.SuspendedFor == "payment" && !u.Owes():
 		return b.changeUser(u.ID, func(u *ledger.User) { u.Status, u.SuspendedFor = ledger.Active, "" })
-	case u.Status != ledger.Active || after == 0 || !u.Owes():
+	case u.Status != ledger.Active:
 		return nil
+	case u.Reversed():
+		b.Log.Info("a user is suspended", "user", u.ID, "for", "payment", "because", "money went back that was used")
+		return b.changeUser(u.ID, func(u *ledger.User) { u.Status, u.SuspendedFor = ledger.Suspended, "payment" })
+	case after == 0 || !u.Owes():
+		return nil
+	}
+	for _, ref := range u.Payments {
+		if ref.State == ledger.PaymentPastDue && b.Now().Sub(time.UnixMilli(ref.Made)) >= after {
+			b.Log.Info("a user is suspended", "user", u.ID, "for", "payment", "payment", ref.ID)
+			return b.changeUser(u.ID, func(u *ledger.User) { u.Status, u.SuspendedFor = ledger.Suspended, "payment" })
+		}
 	}
 	for _, ref := range u.Invoices {
 		if ref.State != ledger.PastDue && ref.State != ledger.Uncollectible {

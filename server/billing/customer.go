@@ -89,6 +89,11 @@ func (b *Billing) observe(ctx context.Context, e Event) error {
 			return err
 		}
 	}
+	if e.Receipt != "" {
+		if err := b.observePayment(ctx, e.Receipt); err != nil {
+			return err
+		}
+	}
 	if e.Charge == "" {
 		return nil
 	}
@@ -163,6 +168,18 @@ func (b *Billing) observeCustomer(ctx context.Context, id string) error {
 	if tier != "" && b.ChangePlan != nil {
 		if err := b.ChangePlan(ctx, u.ID, tier); err != nil {
 			b.Log.Error("a user could not be put on the plan asked for", "user", u.ID, "plan", tier, "error", err)
+		}
+	}
+	for _, ref := range a.User().Payments {
+		if ref.State != ledger.PaymentPastDue {
+			continue
+		}
+		p, err := b.Ledger.Payment(u.ID, ref.ID)
+		if err == nil && p.Intent == nil {
+			_, err = b.recordPayment(p, "provider", func(p *ledger.Payment) { p.Next, p.Failure = b.Now(), "" })
+		}
+		if err != nil {
+			return err
 		}
 	}
 	for _, ref := range a.User().Invoices { // try again at once with the new method

@@ -61,9 +61,11 @@ func (b *Billing) draft(u *ledger.User, m ledger.Month, unsealed []*ledger.Invoi
 		return nil, err
 	}
 	i.Lines = append(i.Lines, carriedIn(m, other)...)
+	i.Lines = append(i.Lines, b.wentBack(u, other)...)
 	if i.Total, err = sum(i.Lines); err != nil {
 		return nil, err
 	}
+	i.Advance = u.Advance(m)
 	b.carry(i, b.last(u, m))
 	return i, nil
 }
@@ -223,14 +225,14 @@ func (b *Billing) addTax(i *ledger.Invoice) error {
 // the next invoice, or is written off where there will be none.
 func (b *Billing) carry(i *ledger.Invoice, last bool) {
 	i.State = ledger.Issued
-	switch {
-	case i.Total >= b.minimum:
+	switch asked := i.Asked(); {
+	case asked >= b.minimum:
 		return
-	case last && i.Total > 0:
-		i.Lines = append(i.Lines, ledger.InvoiceLine{Kind: creditLine, Description: "Written off: less than can be charged", Amount: -i.Total})
-		i.Total = 0
+	case last && asked > 0:
+		i.Lines = append(i.Lines, ledger.InvoiceLine{Kind: creditLine, Description: "Written off: less than can be charged", Amount: -asked})
+		i.Total -= asked
 	default:
-		i.Carried = i.Total
+		i.Carried = asked
 	}
 	i.State = ledger.Paid
 }

@@ -17,6 +17,8 @@ import (
 // [*Rejection], and nothing was done; or it returns an error that wraps
 // [ErrUnknown], and may have been done.
 type Provider interface {
+	Payments
+
 	// Account is who the provider takes us for, and what time it has.
 	Account(ctx context.Context) (Account, error)
 

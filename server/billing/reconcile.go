@@ -63,9 +63,9 @@ func (b *Billing) adopt(c Charge) error {
 		return nil
 	}
 	i := ledger.Invoice{
-		User: c.User, Month: m, Number: numberOf(c.Number), State: ledger.Issued, Total: c.Total, Rated: c.Total, Adopted: true,
-		Provider: c.ID, URL: c.URL, Replaces: b.replaced(a.User(), m),
-		Lines: []ledger.InvoiceLine{{Kind: "usage", Description: "As invoiced before the ledger was restored from a backup", Amount: c.Total}},
+		User: c.User, Month: m, Number: numberOf(c.Number), State: ledger.Issued, Total: c.Total + a.User().Advance(m), Rated: c.Total, Adopted: true,
+		Provider: c.ID, URL: c.URL, Advance: a.User().Advance(m), Replaces: b.replaced(a.User(), m),
+		Lines: []ledger.InvoiceLine{{Kind: "usage", Description: "As invoiced before the ledger was restored from a backup", Amount: c.Total + a.User().Advance(m)}},
 	}
 	made, err := b.Ledger.AddInvoices(b.Now(), "reconcile", []ledger.Invoice{i})
 	if err != nil {
