@@ -43,6 +43,7 @@ func TestMailsAsReceived(t *testing.T) {
 			m.Usage, m.Total = 1100, 6603
 			m.PayURL = "https://invoice.stripe.com/i/acct_1/test_YWNjdF8x?s=ap&x=%20y"
 		},
+		"charged_before": func(m *billing.InvoiceMail) { m.Advance, m.Total = 800, 5100 },
 		"erased": func(m *billing.InvoiceMail) {
 			m.To = ledger.Personal{Email: m.To.Email}
 		},

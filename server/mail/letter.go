@@ -139,6 +139,9 @@ func charges(m billing.InvoiceMail) table {
 			t.Rows = append(t.Rows, row{Label: line(l.Description), Value: money(m, l.Amount)})
 		}
 	}
+	if m.Advance != 0 {
+		t.Rows = append(t.Rows, row{Label: "Charged while it was used", Value: money(m, -m.Advance)})
+	}
 	t.Rows = append(t.Rows, row{Label: "Total", Value: money(m, m.Total), Sum: true})
 	return t
 }
