@@ -53,6 +53,10 @@ func quotaLetter(m billing.NoticeMail) letter {
 		l.Heading = fmt.Sprintf("All your %s for %s are used", meter, month)
 		l.Intro = []string{fmt.Sprintf("You have used all of the %s %s that your plan includes in %s.", grouped(n.Limit), meter, month)}
 		when = "From now on,"
+		if n.Used < n.Limit {
+			l.Heading = fmt.Sprintf("Too few of your %s for %s are left", meter, month)
+			l.Intro = []string{fmt.Sprintf("A call needed more than what is left of the %s %s that your plan includes in %s.", grouped(n.Limit), meter, month)}
+		}
 	}
 	more := "calls that need more of them"
 	if meter == "calls" {
@@ -77,13 +81,13 @@ func creditsLowLetter(m billing.NoticeMail) letter {
 		Heading: "Your credits are low: " + left + " left",
 		Intro: []string{
 			fmt.Sprintf("Your balance was %s credits on %s.", left, day(m, m.Notice.Time)),
-			"When they are used up, calls are refused until there are more.",
+			"Calls that need more than there is are refused until you have bought some.",
 		},
 		Links: links(link{"Buy credits:", page(m, "/credits")}),
 	}
 	if m.Notice.Balance <= 0 {
 		l.Heading = "You have no credits left"
-		l.Intro = []string{fmt.Sprintf("Your credits were used up on %s. Calls are refused until there are more.", day(m, m.Notice.Time))}
+		l.Intro = []string{fmt.Sprintf("Your credits were used up on %s. Calls are refused until you have bought some.", day(m, m.Notice.Time))}
 	}
 	return l
 }
@@ -174,8 +178,11 @@ func receiptLetter(m billing.NoticeMail) letter {
 
 // takenBackLetter tells that the money of a payment went back, and what follows.
 func takenBackLetter(m billing.NoticeMail) letter {
-	payment, how, owed := "your payment", "It was refunded or disputed.", int64(0)
+	payment, what, how := "your payment", "The money", "It was refunded or disputed."
 	if p := m.Payment; p != nil {
+		if back := p.Refunded + p.Disputed; back > 0 {
+			what = sum(m, back)
+		}
 		if text := p.ReceiptText(); text != "" {
 			payment += " " + text
 		}
@@ -185,18 +192,17 @@ func takenBackLetter(m billing.NoticeMail) letter {
 		case p.Disputed == 0 && p.Refunded > 0:
 			how = "It was refunded."
 		}
-		owed = p.Owed
 	}
 	l := letter{
-		Subject: fmt.Sprintf("%s of %s went back", sum(m, m.Notice.Amount), payment),
+		Subject: fmt.Sprintf("%s of %s went back", what, payment),
 		Heading: "A payment of yours went back",
-		Intro:   []string{fmt.Sprintf("%s of %s went back to you. %s", sum(m, m.Notice.Amount), payment, how)},
+		Intro:   []string{fmt.Sprintf("%s of %s went back to you. %s", what, payment, how)},
 		Links:   links(link{"Your account:", page(m, "")}),
 	}
 	if m.Notice.Credits > 0 {
 		l.Intro = append(l.Intro, fmt.Sprintf("What was left of the credits that it had bought was taken back: %s credits.", credits(m.Notice.Credits)))
 	}
-	if owed > 0 {
+	if owed := m.Notice.Amount; owed > 0 {
 		l.Intro = append(l.Intro, fmt.Sprintf("For what had been used of it before, %s is owed. Your access is suspended until that is paid.", sum(m, owed)))
 	}
 	return l

@@ -57,6 +57,9 @@ func TestNoticesAsReceived(t *testing.T) {
 		"quota_100_if_payable": of(quotaMail, func(m *billing.NoticeMail) {
 			m.Notice.Code, m.Notice.Used, m.OnExceed = ledger.Quota100, 50001, "bill_if_payable"
 		}),
+		"quota_100_for_a_call": of(quotaMail, func(m *billing.NoticeMail) {
+			m.Notice.Code, m.Notice.Meter, m.Notice.Subject, m.Notice.Used = ledger.Quota100, "documents", "documents", 49990
+		}),
 		"quota_of_documents": of(quotaMail, func(m *billing.NoticeMail) { m.Notice.Meter, m.Notice.Subject = "documents", "documents" }),
 		"credits_low": of(quotaMail, func(m *billing.NoticeMail) {
 			m.Notice = ledger.Notice{Code: ledger.CreditsLow, Month: m.Notice.Month, Time: today.Add(-3 * time.Hour), Balance: 1450*ledger.Unit + ledger.Unit/2}
@@ -84,11 +87,11 @@ func TestNoticesAsReceived(t *testing.T) {
 			m.Currency, m.Digits = "jpy", 0
 		}),
 		"reversed": of(receiptMail, func(m *billing.NoticeMail) {
-			m.Notice.Code, m.Notice.Credits = ledger.TakenBack, 9400*ledger.Unit
+			m.Notice.Code, m.Notice.Credits, m.Notice.Amount = ledger.TakenBack, 9400*ledger.Unit, 600
 			m.Payment.Disputed, m.Payment.Owed = 11900, 600
 		}),
 		"reversed_by_refund": of(receiptMail, func(m *billing.NoticeMail) {
-			m.Notice.Code, m.Notice.Credits, m.Notice.Amount = ledger.TakenBack, 0, 5000
+			m.Notice.Code, m.Notice.Credits, m.Notice.Amount = ledger.TakenBack, 0, 0
 			m.Payment.Refunded = 5000
 		}),
 		"notice_markup": of(receiptMail, func(m *billing.NoticeMail) {

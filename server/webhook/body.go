@@ -44,7 +44,8 @@ type data struct {
 	InvoiceNumber string           `json:"invoice_number,omitempty"`
 	Payment       ledger.PaymentID `json:"payment,omitempty"` // where it is about one
 	Receipt       string           `json:"receipt,omitempty"` // the number, once the payment is paid
-	AmountCents   *int64           `json:"amount_cents,omitempty"`
+	AmountCents   *int64           `json:"amount_cents,omitempty"` // payment_failed, credits_bought
+	OwedCents     *int64           `json:"owed_cents,omitempty"`   // payment_reversed: for what was used already of what went back
 	Failure       string           `json:"failure,omitempty"` // payment_failed, where it is known
 
 	Currency string `json:"currency,omitempty"` // of minor units, where there are any
@@ -68,6 +69,9 @@ func encode(w billing.Webhook) ([]byte, error) {
 		d.AmountCents, d.Failure, money = &n.Amount, n.Failure, true
 		if n.Code == ledger.CreditsBought || n.Code == ledger.TakenBack {
 			d.Credits = json.Number(n.Credits.Short())
+		}
+		if n.Code == ledger.TakenBack {
+			d.AmountCents, d.OwedCents = nil, &n.Amount
 		}
 	}
 	if money {
