@@ -73,9 +73,13 @@ func (s *Server) openBilling(ctx context.Context, c *config.Config) error {
 
 func billingSettings(c *config.Config) billing.Settings {
 	b := c.Billing
+	var packs []billing.Pack
+	for _, p := range c.CreditPacks {
+		packs = append(packs, billing.Pack{ID: p.ID, Credits: ledger.Amount(p.Credits) * ledger.Unit, Price: p.Price, Expires: p.Expires})
+	}
 	return billing.Settings{
 		Full: b.Proration == "full", Grace: b.Grace, RunAt: time.Duration(b.RunAt), RetryAfter: b.RetryAfter, SuspendAfter: b.SuspendAfter,
-		TaxName: b.Tax.Name, TaxPercent: ledger.Amount(b.Tax.Percent), Issuer: b.Issuer, PublicURL: c.Server.PublicURL,
+		TaxName: b.Tax.Name, TaxPercent: ledger.Amount(b.Tax.Percent), Issuer: b.Issuer, PublicURL: c.Server.PublicURL, Packs: packs,
 	}
 }
 
@@ -162,11 +166,16 @@ func (s *Server) work(ctx context.Context) error {
 	if err == nil {
 		err = s.billing.Poll(ctx)
 	}
-	return errors.Join(err, s.expireCredits(ctx), s.keepSandbox())
+	return errors.Join(err, s.turnCredits(ctx), s.keepSandbox())
 }
 
-func (s *Server) expireCredits(ctx context.Context) error {
-	return s.gate.ExpireCredits(ctx, s.clock.Now())
+// turnCredits takes the credits that have expired, and then gives those of the
+// period that has begun, some of which may be left over.
+func (s *Server) turnCredits(ctx context.Context) error {
+	if err := s.gate.ExpireCredits(ctx, s.clock.Now()); err != nil {
+		return err
+	}
+	return s.billing.GrantPlans(ctx)
 }
 
 // schedule begins the work that is done by the system's clock.
@@ -175,7 +184,8 @@ func (s *Server) schedule() (*billing.Schedule, error) {
 	if s.clock.Test() {
 		return nil, nil
 	}
-	jobs := append(s.billing.Jobs(), billing.Job{Name: "expiry of credits", Every: time.Minute, Limit: time.Minute, Do: s.expireCredits})
+	jobs := append(s.billing.Jobs(), billing.Job{Name: "credits", Every: time.Minute, Limit: time.Minute, Do: s.turnCredits},
+		billing.Job{Name: "credits of the month", Cron: "0 0 1 * *", Limit: time.Minute, Do: s.turnCredits})
 	if c.Ledger.SnapshotDir != "" {
 		jobs = append(jobs, billing.Job{Name: "snapshot", Cron: "30 3 * * *", Limit: 6 * time.Hour, Do: s.snapshot})
 	}

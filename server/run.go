@@ -25,6 +25,7 @@ func (s *Server) Run(ctx context.Context) error {
 	background.Go(func() { s.notify.watch(watching) })
 	background.Go(func() { s.care(watching) })
 	background.Go(func() { s.sampler.keep(watching) })
+	background.Go(func() { s.attend(watching) })
 	defer background.Wait()
 	defer stopWatching()
 

@@ -71,6 +71,8 @@ type Server struct {
 	cert    certificate                      // in mode "files"
 	sampler sampler
 
+	attention *attention
+
 	config   atomic.Pointer[config.Config]
 	draining atomic.Bool
 
@@ -112,7 +114,7 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 	if o.Random == nil {
 		o.Random = rand.Reader
 	}
-	s := &Server{options: o, log: o.Log, notify: notifier{o.Log}, started: o.Now(), book: pricing.NewBook()}
+	s := &Server{options: o, log: o.Log, notify: notifier{o.Log}, started: o.Now(), book: pricing.NewBook(), attention: newAttention()}
 	s.base, s.cut = context.WithCancel(context.Background())
 	s.sampler.read = s.readCounters
 	defer func() {
@@ -133,7 +135,7 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 	}
 	s.gate = admission.New(s.ledger, admission.Options{
 		Now: s.clock.Now, Book: s.book, UpgradeURL: c.Server.PublicURL + "/dashboard/plans", PurchaseURL: c.Server.PublicURL + "/dashboard/credits",
-		FullProration: c.Billing.Proration == "full",
+		FullProration: c.Billing.Proration == "full", Attend: s.attention.user, Notice: s.attention.notice,
 	})
 	if err := s.openGateway(c); err != nil {
 		return nil, err

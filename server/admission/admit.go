@@ -91,6 +91,7 @@ func (g *Gate) admit(c *Caller, a *Ask) (*Hold, *Refusal) {
 			if r.meter != "" {
 				g.offer(r, u, &m, r.meter)
 			}
+			g.tellRefused(&m, r)
 			return nil, r
 		}
 		return h, nil
@@ -135,7 +136,7 @@ func (g *Gate) decide(h *Hold, m *moment, since int64) *Refusal {
 			r = nil
 		}
 	}
-	if r == nil && m.spend >= 0 && !h.free {
+	if r == nil && (m.spend >= 0 || m.exposure() > 0) && !h.free {
 		r = g.checkSpend(h, m)
 	}
 	if r == nil && m.plan.Billing == pricing.Prepaid && !h.free {
@@ -155,6 +156,7 @@ func (g *Gate) decide(h *Hold, m *moment, since int64) *Refusal {
 		h.user.hold(m.period.Month, m.version.ID, h.asked, h.cost)
 		h.user.credits += h.credits
 	}
+	g.watch(h, m, h.near)
 	h.days, h.day = rate.days, m.day.Number
 	h.Time, h.Period = m.time.Truncate(time.Millisecond), m.period
 	h.RouteVersion, h.RouteTerms = m.route, m.prices

@@ -33,6 +33,12 @@ type Options struct {
 	// Plans is the configured plans, from which a larger one is offered to a user
 	// whose quota is used up; nil: none is.
 	Plans func() []pricing.Plan
+	// Attend is told of users whose payments are to be seen to: credits run low, or
+	// usage is to be charged. Notice is told what a customer is to be told because
+	// calls are refused. Both are called in the middle of calls and of commits, often
+	// for the same, and must not wait; nil: nobody is.
+	Attend func(ledger.UserID)
+	Notice func(ledger.Notice)
 }
 
 const defaultAPIPerMinute = 120
@@ -56,6 +62,8 @@ type Gate struct {
 	upgradeURL string
 
 	purchaseURL string
+	onAttend    func(ledger.UserID)
+	onNotice    func(ledger.Notice)
 	apiLimit    int64
 }
 
@@ -72,7 +80,7 @@ func New(l *ledger.Ledger, o Options) *Gate {
 	}
 	g := &Gate{
 		ledger: l, book: o.Book, basis: pricing.Basis{Digits: 2, Full: o.FullProration},
-		start: o.Now(), plans: o.Plans, upgradeURL: o.UpgradeURL, purchaseURL: o.PurchaseURL, apiLimit: int64(o.APIPerMinute),
+		start: o.Now(), plans: o.Plans, upgradeURL: o.UpgradeURL, purchaseURL: o.PurchaseURL, onAttend: o.Attend, onNotice: o.Notice, apiLimit: int64(o.APIPerMinute),
 	}
 	g.monotonic = g.start != g.start.Round(0) // Round(0) takes the reading away
 	// What cannot be told of the file's size does not matter here.

@@ -38,6 +38,7 @@ type Hold struct {
 	days   *heldDays // where the call is counted for the day
 	day    int32
 	free   bool // nothing but the day is held
+	near   bool // a quota is nearly used up
 	handed atomic.Bool
 
 	// Guarded by the account's lock.

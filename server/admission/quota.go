@@ -28,6 +28,7 @@ func (g *Gate) checkQuotas(h *Hold, m *moment) *Refusal {
 		used := quota.Used + min(running.Used, math.MaxInt64-quota.Used)
 		asked := h.asked.Of(meter)
 		fits := asked <= quota.Included-used
+		h.near = h.near || limited && nearQuota(meter, quota.Included, min(used, math.MaxInt64-asked)+asked)
 		billed := g.billedBeyond(h, m, fits)
 		if !fits && !billed && refusal == nil {
 			refusal = g.quotaExceeded(m, meter, quota.Included, used, asked)
@@ -51,8 +52,8 @@ func (g *Gate) billedBeyond(h *Hold, m *moment, fits bool) bool {
 		if fits || m.plan.Exposure == 0 || m.user.PaymentMethod == "" {
 			return pricing.Payable(m.user, m.plan, 0)
 		}
-		unpaid, err := m.schedule.UsageCharge(h.user.sum(h.Caller.Account, m.period.Month), ledger.PlanTotals{})
-		return err == nil && pricing.Payable(m.user, m.plan, unpaid)
+		charge, err := m.schedule.UsageCharge(h.user.sum(h.Caller.Account, m.period.Month), ledger.PlanTotals{})
+		return err == nil && pricing.Payable(m.user, m.plan, unpaid(m.terms, charge))
 	}
 	return false
 }
@@ -87,7 +88,9 @@ func (g *Gate) quotaExceeded(m *moment, meter string, limit, used, asked int64) 
 }
 
 // checkSpend refuses a call that would take the period's usage charges beyond
-// the spend limit. What is included adds nothing to them, and always passes.
+// the spend limit, or, on a plan that charges as usage comes, what is not paid of
+// them beyond the plan's exposure. What is included adds nothing to them, and always
+// passes.
 func (g *Gate) checkSpend(h *Hold, m *moment) *Refusal {
 	used := h.user.sum(h.Caller.Account, m.period.Month)
 	before, err := m.schedule.UsageCharge(used, ledger.PlanTotals{})
@@ -102,14 +105,37 @@ func (g *Gate) checkSpend(h *Hold, m *moment) *Refusal {
 		// More than an amount can hold is more than any limit.
 		after = math.MaxInt64
 	}
-	limit := ledger.Amount(m.spend)
-	if after <= before || after <= limit {
+	if after <= before {
 		return nil
 	}
-	cents, spent := limit.Minor(g.basis.Digits), before.Minor(g.basis.Digits)
-	r := NewRefusal(SpendLimitReached, "This month's usage charges are "+g.money(spent)+" with the calls that are running, and the spend limit is "+g.money(cents)+
-		". Calls that are included in the plan still pass. Raise the limit, or wait until "+m.period.End.Format(time.RFC3339)+".")
+	if limit := ledger.Amount(m.spend); m.spend >= 0 && after > limit {
+		r := g.tooMuch(SpendLimitReached, limit, before, "This month's usage charges are "+g.money(before.Minor(g.basis.Digits))+" with the calls that are running, and the spend limit is "+
+			g.money(limit.Minor(g.basis.Digits))+". Calls that are included in the plan still pass. Raise the limit, or wait until "+m.period.End.Format(time.RFC3339)+".")
+		r.Reset = m.period.End
+		return r
+	}
+	if limit := m.exposure(); limit > 0 && unpaid(m.terms, after) > limit {
+		open := unpaid(m.terms, before)
+		g.attend(m.user.ID)
+		return g.tooMuch(PaymentRequired, limit, open, "Usage of "+g.money(open.Minor(g.basis.Digits))+" is not paid yet, with the calls that are running, and at most "+
+			g.money(limit.Minor(g.basis.Digits))+" can be. See to the payment method, and calls pass again when it is paid.")
+	}
+	return nil
+}
+
+// tooMuch is the refusal of a call for what usage comes to.
+func (g *Gate) tooMuch(code string, limit, used ledger.Amount, detail string) *Refusal {
+	cents, spent := limit.Minor(g.basis.Digits), used.Minor(g.basis.Digits)
 	left := max(0, cents-spent)
-	r.Limit, r.Used, r.Remaining, r.Reset = &cents, &spent, &left, m.period.End
+	r := NewRefusal(code, detail)
+	r.Limit, r.Used, r.Remaining = &cents, &spent, &left
 	return r
+}
+
+// exposure is how much usage of the period may be unpaid at once; 0: any.
+func (t *terms) exposure() ledger.Amount {
+	if t.plan.Billing != pricing.Realtime {
+		return 0
+	}
+	return t.plan.Exposure
 }

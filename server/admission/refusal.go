@@ -20,6 +20,7 @@ const (
 	QuotaExceeded       = "quota_exceeded"
 	SpendLimitReached   = "spend_limit_reached"
 	InsufficientCredits = "insufficient_credits"
+	PaymentRequired     = "payment_required"
 	UnmeasurableRequest = "unmeasurable_request"
 	NoRoute             = "no_route"
 	LedgerUnavailable   = "ledger_unavailable"
@@ -42,6 +43,7 @@ var kinds = map[string]struct {
 	QuotaExceeded:       {http.StatusTooManyRequests, "Quota used up"},
 	SpendLimitReached:   {http.StatusPaymentRequired, "Spend limit reached"},
 	InsufficientCredits: {http.StatusPaymentRequired, "Not enough credits"},
+	PaymentRequired:     {http.StatusPaymentRequired, "Payment required"},
 	UnmeasurableRequest: {http.StatusBadRequest, "Request cannot be measured"},
 	NoRoute:             {http.StatusNotFound, "No such route"},
 	LedgerUnavailable:   {http.StatusServiceUnavailable, "Ledger not available"},

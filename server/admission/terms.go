@@ -23,10 +23,11 @@ type terms struct {
 	version  *ledger.Version
 	plan     *pricing.Plan
 	schedule *pricing.Schedule
-	meters   []string // that the plan has a quota for, the one shown first in front
-	names    []string // of their limits
-	spend    int64    // nanos: the lower of the user's two spend limits; -1: none
-	own      []int    // Key.Counts of the keys with a day limit of their own
+	meters   []string      // that the plan has a quota for, the one shown first in front
+	names    []string      // of their limits
+	spend    int64         // nanos: the lower of the user's two spend limits; -1: none
+	advance  ledger.Amount // nanos: what was paid of the period's usage as it came
+	own      []int         // Key.Counts of the keys with a day limit of their own
 }
 
 // moment is what has to be known of a call before the account is locked,
@@ -85,6 +86,9 @@ func (g *Gate) terms(a *ledger.Account, u *user, now time.Time) (*terms, error) 
 		t.spend = max(0, int64(*limit))
 	}
 	var err error
+	if t.advance, err = ledger.FromMinor(snapshot.Advance(t.period.Month), g.basis.Digits); err != nil {
+		return nil, err
+	}
 	if t.schedule, err = g.book.Schedule(t.versions, snapshot, t.period, g.basis); err != nil {
 		return nil, err
 	}

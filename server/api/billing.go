@@ -35,6 +35,9 @@ type Billing interface {
 	// Portal is the provider's page for a user.
 	Checkout(ctx context.Context, user ledger.UserID, tier string) (url string, err error)
 	Portal(ctx context.Context, user ledger.UserID) (url string, err error)
+	// GrantPlan gives a user the credits that the plan has for the open period and
+	// were not given yet.
+	GrantPlan(ctx context.Context, user ledger.UserID) error
 }
 
 // Stripe is what the commands about the payment provider need.

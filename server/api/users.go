@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/mail"
@@ -83,6 +84,7 @@ func (s *service) addUser(now time.Time, by string, ask AddUser) (AddedUser, err
 		return AddedUser{}, fmt.Errorf("adding a user: %w", err)
 	}
 	s.Log.Info("user added", "user", u.ID, "plan", ask.Plan, "by", by)
+	s.grantPlan(u.ID)
 	made, err := s.createKey(u, now, by, key)
 	if err != nil {
 		return AddedUser{}, fmt.Errorf("user %d is added, but has no key yet: %w", u.ID, err)
@@ -143,7 +145,19 @@ func (s *service) changePlan(u *ledger.User, now time.Time, by string, ask Chang
 		return PlanChanged{}, fmt.Errorf("changing the plan of user %d: %w", u.ID, err)
 	}
 	s.Log.Info("plan changed", "user", u.ID, "plan", to.ID, "from", from, "by", by)
+	s.grantPlan(u.ID)
 	return s.planChanged(u, &to, from), nil
+}
+
+// grantPlan gives a user the credits of the plan at once; the schedule does where
+// that fails.
+func (s *service) grantPlan(id ledger.UserID) {
+	if s.Billing == nil {
+		return
+	}
+	if err := s.Billing.GrantPlan(context.Background(), id); err != nil {
+		s.Log.Warn("the plan's credits were not given yet", "user", id, "error", err)
+	}
 }
 
 func staysClosed(u *ledger.User) error {

@@ -161,6 +161,9 @@ func (b *Billing) Pin(ctx context.Context) error {
 func (b *Billing) NextDue(t time.Time) time.Time {
 	next := t.Truncate(time.Hour).Add(time.Hour)
 	open := b.Ledger.PeriodAt(t)
+	if open.End.After(t) && open.End.Before(next) { // plans give their credits then
+		next = open.End
+	}
 	for _, p := range []ledger.Period{b.Ledger.PeriodOf(open.Month - 1), open} {
 		if at := b.sealAt(p); at.After(t) && at.Before(next) {
 			next = at
