@@ -34,6 +34,7 @@ type buyer struct {
 	api.AddedUser
 	calls, documents int64 // what the quota allows in a month
 	each             int   // documents of a call; 0: some
+	credits          int64 // granted, where the plan is prepaid
 }
 
 // killing is a run of kills: what has been bought of the tollgate that is killed
@@ -59,10 +60,12 @@ type killing struct {
 // random moments, also while it starts and while it stops. Each call whose
 // answer came whole is in the ledger, once and as it was answered; nothing is in
 // the ledger that did not happen; totals are the sums of the records; no quota is
-// overspent; and the ledger is sound each time.
+// overspent; of credits, what was burnt and what was not covered is what was used;
+// and the ledger is sound each time.
 func TestNothingIsLostByKills(t *testing.T) {
 	upstream := newWitness(t)
-	config := witnessConfig(upstream.URL) + planOf("calls40", "calls = 40") + planOf("docs200", "documents = 200")
+	config := witnessConfig(upstream.URL) + planOf("calls40", "calls = 40") + planOf("docs200", "documents = 200") +
+		prepaidPlan("credits", "documents = 1") + prepaidPlan("tokens", "tokens = 1")
 	k := &killing{
 		t: t, upstream: upstream, folder: childFolder(t, config), program: instrumented(t), began: time.Now(), http: newTestClient(),
 	}
@@ -99,7 +102,7 @@ func TestNothingIsLostByKills(t *testing.T) {
 		kills, len(k.receipts), checked, calls, k.refusals.Load())
 }
 
-// addBuyers adds two users with little quotas in each round, so that some are
+// addBuyers adds users with little quotas and few credits in each round, so that some are
 // always close to their limit, and at first some without.
 func (k *killing) addBuyers(c *child, round int) {
 	if round == 0 {
@@ -109,7 +112,21 @@ func (k *killing) addBuyers(c *child, round int) {
 	}
 	k.buyers = append(k.buyers,
 		buyer{AddedUser: c.addUser(fmt.Sprintf("calls%d@example.com", round), "calls40"), calls: 40},
-		buyer{AddedUser: c.addUser(fmt.Sprintf("docs%d@example.com", round), "docs200"), documents: 200, each: 7})
+		buyer{AddedUser: c.addUser(fmt.Sprintf("docs%d@example.com", round), "docs200"), documents: 200, each: 7},
+		k.prepaid(c, fmt.Sprintf("credits%d@example.com", round), "credits", 500),
+		k.prepaid(c, fmt.Sprintf("tokens%d@example.com", round), "tokens", 100_000)) // of which a call takes some before it is known
+}
+
+// prepaid adds a user with credits.
+func (k *killing) prepaid(c *child, email, plan string, credits int64) buyer {
+	b := buyer{AddedUser: c.addUser(email, plan), credits: credits}
+	if plan == "credits" {
+		b.each = 7
+	}
+	if _, err := c.client.GrantCredits(context.Background(), email, api.GrantCredits{Amount: api.Credits(ledger.Amount(credits) * ledger.Unit)}); err != nil {
+		k.t.Fatal(err)
+	}
+	return b
 }
 
 // killAtStart kills a process that has not told yet that it serves.
@@ -202,7 +219,7 @@ func (k *killing) pick(random *rand.Rand) *buyer {
 	if random.IntN(3) > 0 {
 		return &k.buyers[random.IntN(8)]
 	}
-	newest := min(len(k.buyers)-8, 6)
+	newest := min(len(k.buyers)-8, 12)
 	return &k.buyers[len(k.buyers)-1-random.IntN(newest)]
 }
 
@@ -219,6 +236,9 @@ func (k *killing) call(c *child, b *buyer, random *rand.Rand) bool {
 	case err != nil:
 		return false // the process was killed
 	case a.status == http.StatusTooManyRequests && a.code() == "quota_exceeded" && b.calls+b.documents > 0:
+		k.refusals.Add(1)
+		return false
+	case a.status == http.StatusPaymentRequired && a.code() == "insufficient_credits" && b.credits > 0:
 		k.refusals.Add(1)
 		return false
 	case a.status == http.StatusServiceUnavailable && a.code() == "shutting_down":
@@ -289,6 +309,7 @@ func (k *killing) compare(c *child) {
 		calls[r.User]++
 		s := sums[r.User]
 		s.Documents, s.Tokens, s.Cost = s.Documents+r.Documents, s.Tokens+r.Tokens, s.Cost+r.Cost
+		s.CreditsBurnt, s.Uncovered = s.CreditsBurnt+r.CreditsBurnt, s.Uncovered+r.Uncovered
 		sums[r.User] = s
 	}
 	for _, want := range k.receipts {
@@ -306,11 +327,34 @@ func (k *killing) compare(c *child) {
 			t.Errorf("user %d: the totals %+v are not the sums of the records: %d calls (%d more unbilled), %d documents, %d tokens, %s",
 				b.ID, u, calls[b.ID], unbilled[b.ID], s.Documents, s.Tokens, s.Cost)
 		}
+		if b.credits > 0 {
+			k.compareCredits(c, b, s)
+		}
 		if b.calls > 0 && u.TotalCalls != b.calls {
 			t.Errorf("user %d has used %d of %d calls, and no more are let through", b.ID, u.TotalCalls, b.calls)
 		}
 		if b.documents > 0 && (u.TotalDocuments > b.documents || u.TotalDocuments <= b.documents-int64(b.each)) {
 			t.Errorf("user %d has used %d of %d documents, and no %d more are let through", b.ID, u.TotalDocuments, b.documents, b.each)
 		}
+	}
+}
+
+// compareCredits compares a user's credits with what the records say.
+func (k *killing) compareCredits(c *child, b buyer, sum api.Record) {
+	got, err := c.client.Credits(context.Background(), b.Email, "", 0)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	used := sum.Tokens
+	if b.each > 0 {
+		used = sum.Documents
+	}
+	unit := api.Credits(ledger.Unit)
+	if got.Burnt != sum.CreditsBurnt || got.Uncovered != sum.Uncovered || got.Burnt+got.Uncovered != api.Credits(used)*unit || got.Granted != api.Credits(b.credits)*unit {
+		k.t.Errorf("user %d: %s burnt and %s uncovered of %s, the records say %s and %s, and %d were used",
+			b.ID, got.Burnt, got.Uncovered, got.Granted, sum.CreditsBurnt, sum.Uncovered, used)
+	}
+	if got.Balance != got.Granted-got.Burnt || got.Balance < 0 || b.each > 0 && (got.Uncovered != 0 || got.Balance >= api.Credits(b.each)*unit) || b.each == 0 && got.Balance != 0 {
+		k.t.Errorf("user %d: a balance of %s after %s burnt of %s, %s uncovered, when calls are refused", b.ID, got.Balance, got.Burnt, got.Granted, got.Uncovered)
 	}
 }

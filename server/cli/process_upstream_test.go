@@ -164,6 +164,18 @@ rate_limits = { per_minute = 0, per_day = 0 }
 `
 }
 
+// prepaidPlan is a plan without rate limits whose calls burn credits.
+func prepaidPlan(id, credits string) string {
+	return `[[plan]]
+id = "` + id + `"
+name = "` + id + `"
+fee = "0"
+billing = "prepaid"
+credits = { ` + credits + ` }
+rate_limits = { per_minute = 0, per_day = 0 }
+`
+}
+
 // orderOf is the body of a call for n documents.
 func orderOf(id string, n int, tokens int64) []byte {
 	return []byte(fmt.Sprintf(`{"id":%q,"docs":[%s],"answer_with_tokens":%d}`, id, strings.TrimSuffix(strings.Repeat("{},", n), ","), tokens))
