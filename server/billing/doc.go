@@ -3,8 +3,9 @@
 // [Billing] is the whole of it. [Billing.Work] does everything that is due;
 // [Billing.Run] is the same, asked for by somebody who wants to know what came of
 // it; [Billing.Draft] is the invoice of a month as it would be now, by the very
-// function that makes it. [Provider] and [Mailer] are what billing needs of the
-// world; packages stripe and mail fill them. [Schedule] calls it by the clock.
+// function that makes it. [Provider], [Mailer] and [WebhookSender] are what billing
+// needs of the world; packages stripe, mail and webhook fill them. [Schedule] calls
+// it by the clock.
 //
 // # A bill
 //
@@ -23,6 +24,16 @@
 // What arrives for a month after its invoice is charged, or given back, as an
 // adjustment on the next one: what the month comes to now, at its own terms, less
 // what was invoiced for it.
+//
+// # Notices
+//
+// [Billing.Deliver] sends the notices that are in the ledger, by mail to the customer
+// and by webhook to the operator's program, and notes each attempt in the ledger
+// after it. A crash in between sends the same again, with the same id, by which
+// whoever gets it twice can tell. What fails is tried again, webhooks for three days,
+// mails as those about invoices; what is given up is logged and stays visible. The
+// webhooks of a user keep their order, but one that is never taken holds up the
+// others for a day at most. Delivering works beside billing and waits for none of it.
 //
 // # Invariants
 //
@@ -44,6 +55,6 @@
 // # Crash rules
 //
 // Nothing is kept outside the ledger but where the last poll ended, and after a
-// start polling goes back far enough. A restored ledger is compared with the
+// start polling goes back far enough. What the outbox keeps is a copy. A restored ledger is compared with the
 // provider first: see reconcile.
 package billing

@@ -45,13 +45,14 @@ type outbox struct {
 func (b *Billing) Deliver(ctx context.Context) error {
 	b.outbox.mu.Lock()
 	defer b.outbox.mu.Unlock()
-	if err := b.readNew(ctx); err != nil {
+	accounts, err := b.readNew(ctx)
+	if err != nil {
 		return err
 	}
 	// One after the other, with a time of its own for each: when nobody answers on
 	// one channel, the other still gets its turn.
 	for _, channel := range []string{webhookChannel, mailChannel} {
-		if err := b.deliverBy(ctx, channel); err != nil {
+		if err := b.deliverBy(ctx, accounts, channel); err != nil {
 			return err
 		}
 	}
@@ -59,43 +60,52 @@ func (b *Billing) Deliver(ctx context.Context) error {
 }
 
 // readNew reads the notices that are new, or were there at the start. One that goes
-// nowhere is done with.
-func (b *Billing) readNew(ctx context.Context) error {
+// nowhere is done with. It returns the accounts that have some to be delivered.
+func (b *Billing) readNew(ctx context.Context) (accounts []*ledger.Account, err error) {
 	for a := range b.Ledger.Accounts(0) {
 		for _, ref := range a.User().Notices {
-			if ref.Done || b.outbox.waiting[ref.ID] != nil {
+			if ref.Done {
 				continue
 			}
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			n, err := b.Ledger.Notice(a.ID(), ref.ID)
-			if err != nil {
-				return err
-			}
-			list := n.Deliveries
-			if len(list) == 0 {
-				list = b.channels(n)
-			}
-			if len(list) == 0 {
-				_, err := b.Ledger.ChangeNotice(b.Now(), a.ID(), ref.ID, func(n *ledger.Notice) error { n.Done = true; return nil })
-				if err != nil {
-					return err
+			if b.outbox.waiting[ref.ID] == nil {
+				if err := b.read(ctx, a.ID(), ref.ID); err != nil {
+					return nil, err
 				}
-				continue
 			}
-			b.outbox.waiting[ref.ID] = list
+			if b.outbox.waiting[ref.ID] != nil && (len(accounts) == 0 || accounts[len(accounts)-1] != a) {
+				accounts = append(accounts, a)
+			}
 		}
 	}
+	return accounts, nil
+}
+
+func (b *Billing) read(ctx context.Context, user ledger.UserID, id ledger.NoticeID) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	n, err := b.Ledger.Notice(user, id)
+	if err != nil {
+		return err
+	}
+	list := n.Deliveries
+	if len(list) == 0 {
+		list = b.channels(n)
+	}
+	if len(list) == 0 {
+		_, err := b.Ledger.ChangeNotice(b.Now(), user, id, func(n *ledger.Notice) error { n.Done = true; return nil })
+		return err
+	}
+	b.outbox.waiting[id] = list
 	return nil
 }
 
 // deliverBy sends what is due on a channel, until its time in this round is over.
-func (b *Billing) deliverBy(ctx context.Context, channel string) error {
+func (b *Billing) deliverBy(ctx context.Context, accounts []*ledger.Account, channel string) error {
 	round, cancel := context.WithTimeout(ctx, deliverFor)
 	defer cancel()
 	failures := 0
-	for a := range b.Ledger.Accounts(0) {
+	for _, a := range accounts {
 		for _, ref := range a.User().Notices {
 			d := b.outbox.delivery(ref.ID, channel)
 			if d == nil || d.Ended() {
