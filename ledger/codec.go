@@ -96,6 +96,14 @@ type (
 	}
 )
 
+// records is the record as it was counted, and as it is counted instead.
+func (c *corrected) records() (was, now Usage) {
+	was = Usage{Period: c.Period, Time: c.Time, User: c.User, Route: c.Route, Plan: c.Plan, Quantities: c.Was, Cost: c.Paid, Billed: c.Bill}
+	now = was
+	now.Quantities, now.Cost, now.Billed = c.Now, c.Cost, c.Billed
+	return was, now
+}
+
 // entered is an invoice as it is from then on, and what that moves in the books.
 type entered struct {
 	Invoice Invoice `json:"invoice"`

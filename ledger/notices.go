@@ -1,11 +1,13 @@
 package ledger
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"reflect"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -14,6 +16,9 @@ import (
 type noticeEntered struct {
 	Notice Notice `json:"notice"`
 	By     string `json:"by,omitempty"`
+
+	// logged is where the writer puts the entry's number; nobody asks where it is nil.
+	logged *uint64
 }
 
 func (noticeEntered) kind() kind { return kindNotice }
@@ -50,8 +55,9 @@ type noticed struct {
 // watched is what accounts with a watcher will have used, and been told, when the
 // entries of the running commit are folded.
 type watched struct {
-	used map[noticed][]PlanTotals
-	told map[UserID][]Notice
+	used      map[noticed][]PlanTotals
+	told      map[UserID][]Notice
+	corrected bool // there is a correction in the running commit
 }
 
 func newWatched() watched {
@@ -61,29 +67,27 @@ func newWatched() watched {
 func (w *watched) clear() {
 	clear(w.used)
 	clear(w.told)
+	w.corrected = false
 }
 
 // watch is the notices that a record brings with it.
 func (w *writer) watch(a *Account, u *Usage, logged int64) ([]Notice, error) {
 	watcher := a.watcher.Load()
-	if watcher == nil || a.id == 0 {
+	key := noticed{a, u.Period}
+	if watcher == nil {
+		if len(w.watched.used) > 0 {
+			delete(w.watched.used, key) // it was watched a moment ago, and lacks this record
+		}
 		return nil, nil
 	}
-	key := noticed{a, u.Period}
 	used, ok := w.watched.used[key]
 	if !ok {
 		var err error
-		if used, err = w.l.state.usedBefore(a, u.Period); err != nil {
+		if used, err = w.usedSoFar(key); err != nil {
 			return nil, err
 		}
-		// Those of this commit that came before the account was watched.
-		for _, c := range w.coded {
-			if o := &c.entry.usage; c.entry.body == nil && o.User == a.id && o.Period == u.Period {
-				used = addTo(used, o)
-			}
-		}
 	}
-	used = addTo(used, u)
+	used = addTo(used, u, 1)
 	w.watched.used[key] = used
 	p := w.spending.of(a)
 	_, gone := p.expired(u.Time)
@@ -95,6 +99,36 @@ func (w *writer) watch(a *Account, u *Usage, logged int64) ([]Notice, error) {
 		}
 	}
 	return fresh, nil
+}
+
+// usedSoFar is what an account will have used in a month when the entries before
+// the next are folded. The watcher may have come in the middle of the commit.
+func (w *writer) usedSoFar(key noticed) ([]PlanTotals, error) {
+	a := key.account
+	used, err := w.l.state.usedBefore(a, key.month)
+	if err != nil || a.tail == a.last && !w.watched.corrected {
+		return used, err
+	}
+	for _, c := range w.coded {
+		switch b := c.entry.body.(type) {
+		case nil:
+			if u := &c.entry.usage; u.User == a.id && u.Period == key.month {
+				used = addTo(used, u, 1)
+			}
+		case corrected:
+			if b.User == a.id && b.Period == key.month {
+				was, now := b.records()
+				used = addTo(addTo(used, &was, -1), &now, 1)
+			}
+		}
+	}
+	return used, nil
+}
+
+// correct notes that a correction is in the running commit.
+func (w *watched) correct(a *Account, c corrected) {
+	w.corrected = true
+	delete(w.used, noticed{a, c.Period})
 }
 
 // tell notes that a notice is in the running commit. It is false where it was there
@@ -123,17 +157,29 @@ func (s *state) usedBefore(a *Account, m Month) ([]PlanTotals, error) {
 	return used, nil
 }
 
-// addTo adds a record to totals that nobody else has.
-func addTo(used []PlanTotals, u *Usage) []PlanTotals {
+// addTo adds a record, n times, to totals that nobody else has.
+func addTo(used []PlanTotals, u *Usage, n int64) []PlanTotals {
 	m := monthTotals{plans: used}
-	m.plan(u.Plan).add(u, 1)
+	m.plan(u.Plan).add(u, n)
 	return m.plans
 }
 
-// fits tells whether a notice can be stored; a watcher's that cannot is no reason
-// to lose a record.
+// maxTold is how many bytes code and subject of a notice may have: they stay in memory.
+const maxTold = 1024
+
+// fits tells whether a notice can be stored, and comes back as it went in. A
+// watcher's that cannot is no reason to lose a record, nor another's to lose a payment.
 func (n *Notice) fits() bool {
-	return n.Code != "" && len(n.Code)+len(n.Subject)+len(n.Meter)+len(n.Failure) < maxEntry/4 && n.User != 0
+	for _, text := range [...]string{n.Code, n.Subject, n.Meter, n.Failure} {
+		if !utf8.ValidString(text) {
+			return false
+		}
+	}
+	if n.Code == "" || n.User == 0 || len(n.Code)+len(n.Subject) > maxTold {
+		return false
+	}
+	stored, err := appendBody(nil, &entry{body: noticeEntered{Notice: *n}}, 0)
+	return err == nil && len(stored) <= maxEntry-binary.MaxVarintLen64
 }
 
 func (n Notice) same(o Notice) bool {
@@ -178,26 +224,29 @@ func (l *Ledger) AddNotice(now time.Time, by string, n Notice) (made *Notice, fr
 	if a == nil {
 		return nil, false, fmt.Errorf("add a notice for user %d: %w", n.User, ErrNotFound)
 	}
+	if !n.fits() {
+		return nil, false, fmt.Errorf("add a notice for user %d: %w: without a code, too long or no text", n.User, errNotice)
+	}
 	now = l.notBefore(now)
 	bodies := l.noticeBodies(now, n.User, []Notice{n})
 	if len(bodies) == 0 {
 		return nil, false, nil
 	}
+	var seq uint64
 	b := bodies[0].(noticeEntered)
-	b.By = by
+	b.By, b.logged = by, &seq
 	if err := l.record(now, nil, b); err != nil {
 		return nil, false, fmt.Errorf("add a notice for user %d: %w", n.User, err)
 	}
-	for _, r := range a.User().Notices {
-		if r.Code == b.Notice.Code && r.Month == b.Notice.Month && r.Subject == b.Notice.Subject {
-			b.Notice.ID = r.ID
-		}
+	if seq == 0 { // a record that was on its way has brought it
+		return nil, false, nil
 	}
+	b.Notice.ID = NoticeID(seq)
 	return &b.Notice, true, nil
 }
 
 // ChangeNotice lets change edit a copy of a notice and logs the result: its
-// deliveries, and whether it is done with.
+// deliveries, and whether it is done with. One that is done with cannot change.
 func (l *Ledger) ChangeNotice(now time.Time, user UserID, id NoticeID, change func(*Notice) error) (*Notice, error) {
 	l.changing.Lock()
 	defer l.changing.Unlock()
@@ -229,7 +278,7 @@ func (n *Notice) follows(old *Notice) error {
 	if !reflect.DeepEqual(was, is) {
 		return fmt.Errorf("%w: what it tells cannot change", errNotice)
 	}
-	if old.Done && !n.Done {
+	if old.Done && !reflect.DeepEqual(n, old) { // it may be forgotten at any moment
 		return fmt.Errorf("%w: it was done with", errNotice)
 	}
 	return nil
@@ -264,8 +313,9 @@ func (l *Ledger) noticeAt(ref NoticeRef) (*Notice, error) {
 // so that it is not given again for a record that comes late.
 const remembersNotices = 3
 
-// enterNotice folds a notice entry. It is called under mu.
-func (s *state) enterNotice(seq uint64, b *noticeEntered) error {
+// enterNotice folds a notice entry. It is called under mu. Rows of an unfinished
+// checkpoint have it, or have forgotten it already.
+func (s *state) enterNotice(seq uint64, b *noticeEntered, done skip) error {
 	n := b.Notice
 	if n.ID == 0 {
 		n.ID = NoticeID(seq)
@@ -273,11 +323,14 @@ func (s *state) enterNotice(seq uint64, b *noticeEntered) error {
 	if n.User == 0 || int(n.User) >= len(s.accounts) {
 		return fmt.Errorf("%w: notice for user %d, who was never added", errMalformed, n.User)
 	}
+	if done.has(seq, n.User) {
+		return nil
+	}
 	refs := s.accounts[n.User].User().Notices
 	ref := NoticeRef{ID: n.ID, Seq: seq, Code: n.Code, Month: n.Month, Subject: n.Subject, Done: n.Done}
 	at := slices.IndexFunc(refs, func(r NoticeRef) bool { return r.ID == n.ID })
-	if at >= 0 && refs[at].Seq >= seq || at < 0 && n.ID != NoticeID(seq) {
-		return nil // the rows have it, or have forgotten it
+	if at < 0 && n.ID != NoticeID(seq) {
+		return nil // it is forgotten
 	}
 	return s.changeUser(n.User, func(u *User) {
 		next := make([]NoticeRef, 0, len(refs)+1)
@@ -301,12 +354,26 @@ func (s *state) enterNotice(seq uint64, b *noticeEntered) error {
 func (v *verifier) inspectNotice(seq uint64, b noticeEntered, s *state) {
 	n := b.Notice
 	a := s.account(n.User)
-	switch {
-	case a == nil || n.User == 0:
+	if a == nil || n.User == 0 {
 		v.problem("entry %d: a notice for user %d, who was never added", seq, n.User)
-	case n.ID == 0 && a.User().was(n):
-		v.problem("entry %d: user %d was given notice of %s %s in %v before", seq, n.User, n.Code, n.Subject, n.Month)
-	case n.ID != 0 && !a.User().was(n):
-		v.problem("entry %d: notice %d was never given", seq, n.ID)
+		return
 	}
+	if n.ID == 0 {
+		if a.User().was(n) {
+			v.problem("entry %d: user %d was given notice of %s %s in %v before", seq, n.User, n.Code, n.Subject, n.Month)
+		}
+		return
+	}
+	for _, ref := range a.User().Notices {
+		if ref.ID != n.ID {
+			continue
+		}
+		old, ok := v.bodyAt(ref.Seq, s).(noticeEntered)
+		old.Notice.ID = ref.ID
+		if err := n.follows(&old.Notice); err != nil || !ok {
+			v.problem("entry %d: notice %d does not follow from entry %d (%v)", seq, n.ID, ref.Seq, err)
+		}
+		return
+	}
+	v.problem("entry %d: notice %d was never given", seq, n.ID)
 }

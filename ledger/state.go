@@ -358,7 +358,7 @@ func (s *state) applyBody(e *entry, done skip, settler Settler) error {
 			return fmt.Errorf("entry %d: %w", e.seq, err)
 		}
 	case noticeEntered:
-		if err := s.enterNotice(e.seq, &b); err != nil {
+		if err := s.enterNotice(e.seq, &b, done); err != nil {
 			return fmt.Errorf("entry %d: %w", e.seq, err)
 		}
 	case providerPinned:
@@ -463,9 +463,7 @@ func (s *state) putKey(k Key) error {
 
 // correct folds a correction: what the record was is taken back, what it is now is counted.
 func (s *state) correct(e *entry, c corrected, done skip) error {
-	was := Usage{Period: c.Period, Time: c.Time, User: c.User, Route: c.Route, Plan: c.Plan, Quantities: c.Was, Cost: c.Paid, Billed: c.Bill}
-	now := was
-	now.Quantities, now.Cost, now.Billed = c.Now, c.Cost, c.Billed
+	was, now := c.records()
 	s.corrected[c.Of] = struct{}{}
 	s.tableChanged = true
 	for _, id := range []UserID{0, c.User} {

@@ -300,23 +300,37 @@ func (w *writer) encode(it *item) error {
 		}
 		return err
 	}
-	if n, ok := e.body.(noticeEntered); ok && n.Notice.ID == 0 && !w.watched.tell(w.l.state.accounts[n.Notice.User], n.Notice) {
-		return nil // a record before it has brought it
-	}
-	if t, ok := e.body.(taken); ok {
-		if err := w.spending.bound(w.l.state.accounts[t.User], &t); err != nil {
+	switch b := e.body.(type) {
+	case noticeEntered:
+		if b.Notice.ID == 0 && !w.watched.tell(w.l.state.accounts[b.Notice.User], b.Notice) {
+			return nil // a record before it has brought it
+		}
+	case taken:
+		if err := w.spending.bound(w.l.state.accounts[b.User], &b); err != nil {
 			return err
 		}
-		e.body = t
-	}
-	if c, ok := e.body.(corrected); ok {
+		e.body = b
+	case corrected:
 		var err error
-		if c.Now.Named, err = w.internMeters(c.Now.Named, e.logged); err != nil {
+		if b.Now.Named, err = w.internMeters(b.Now.Named, e.logged); err != nil {
 			return err
 		}
-		e.body = c
+		e.body = b
+		w.watched.correct(w.l.state.accounts[b.User], b)
 	}
-	return w.add(e, it.settler)
+	if err := w.add(e, it.settler); err != nil {
+		return err
+	}
+	switch b := e.body.(type) {
+	case noticeEntered:
+		if b.logged != nil {
+			*b.logged = e.seq
+		}
+	case granted:
+		p := w.spending.of(w.l.state.accounts[b.User])
+		return p.grant(Left{e.seq, b.Grant.Source, b.Grant.Amount, b.Grant.Expires})
+	}
+	return nil
 }
 
 // internMeters gives meters their numbers. Those that get none any more are
