@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-
-	bolt "go.etcd.io/bbolt"
 )
 
 // Move adds minor units to an account of the books. The moves of an entry sum to
@@ -84,10 +82,22 @@ func (i *Invoice) follows(old *Invoice) ([]Move, error) {
 	b.move(receivable, credits, i.Credited-old.Credited)
 	b.move(cash, credits, i.Refunded-old.Refunded)
 	if i.State == Void && old.State != Void {
-		b.move(receivable, voided, old.Asked()-old.Collected-old.Credited)
+		again := old.carriedIn()
+		b.move(receivable, carried, again) // the next one takes it up again
+		b.move(receivable, voided, old.Asked()-old.Collected-old.Credited-again)
 		b.move(advance, voided, old.Advance) // it pays for the replacement
 	}
 	return b, nil
+}
+
+// carriedIn is what it took up of the invoices before it.
+func (i *Invoice) carriedIn() (sum int64) {
+	for _, line := range i.Lines {
+		if line.Kind == CarriedIn && line.Payment == 0 {
+			sum = plus(sum, line.Amount)
+		}
+	}
+	return sum
 }
 
 // begin is the moves of a new invoice.
@@ -216,17 +226,7 @@ func (s *state) place(user UserID, id InvoiceID) error {
 
 // invoiceAt reads an invoice from the log that is verified; nil when it is not there.
 func (v *verifier) invoiceAt(seq uint64, s *state) *Invoice {
-	var e entry
-	if err := view(v.src, func(tx *bolt.Tx) error {
-		p, err := seekEntry(tx, seq)
-		if err == nil {
-			_, err = p.read(&e, s.table.Load().name)
-		}
-		return err
-	}); err != nil {
-		return nil
-	}
-	b, ok := e.body.(entered)
+	b, ok := v.bodyAt(seq, s).(entered)
 	if !ok {
 		return nil
 	}
@@ -251,6 +251,11 @@ func (v *verifier) inspectInvoice(seq uint64, b entered, s *state) {
 	if old == nil {
 		if err := s.admits(i); err != nil {
 			v.problem("entry %d: invoice %d: %v", seq, i.ID, err)
+		}
+		for _, line := range i.Lines {
+			if line.Payment != 0 {
+				v.debts = append(v.debts, debt{i.User, line.Payment, i.ID, line.Amount})
+			}
 		}
 		if int(i.ID) != len(s.invoices) {
 			v.problem("entry %d: invoice %d follows invoice %d", seq, i.ID, len(s.invoices)-1)

@@ -109,13 +109,12 @@ func burnOrder(a, b Left) int {
 var errCredits = errors.New("impossible credits")
 
 func (p *purse) grant(l Left) error {
-	milli := milliOf(l.Expires)
 	switch {
 	case !slices.Contains(sources[:], l.Source):
 		return fmt.Errorf("%w: a grant from %q", errCredits, l.Source)
 	case l.Amount <= 0 || l.Amount > MaxCredits-p.given:
 		return fmt.Errorf("%w: a grant of %v; it is more than 0, and with all before it at most %v", errCredits, l.Amount, MaxCredits)
-	case milli > maxMilli || !l.Expires.IsZero() && !l.Expires.Equal(time.UnixMilli(int64(milli))):
+	case !fitsExpiry(l.Expires):
 		return fmt.Errorf("%w: a grant that expires at %v", errCredits, l.Expires)
 	}
 	at, _ := slices.BinarySearchFunc(p.left, l, burnOrder)
@@ -123,6 +122,12 @@ func (p *purse) grant(l Left) error {
 	p.sum += l.Amount
 	p.given += l.Amount
 	return nil
+}
+
+// fitsExpiry tells whether an instant, or none, comes back as it was.
+func fitsExpiry(t time.Time) bool {
+	milli := milliOf(t)
+	return milli <= maxMilli && (t.IsZero() || t.Equal(time.UnixMilli(int64(milli))))
 }
 
 // expired is the number of grants that have expired at t, which come first, and

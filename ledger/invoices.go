@@ -89,6 +89,7 @@ func (l *Ledger) AddInvoices(now time.Time, by string, list []Invoice) ([]*Invoi
 	next, number := InvoiceID(len(l.state.invoices)), l.state.billing.Numbered
 	l.state.mu.RUnlock()
 	made, bodies := make([]*Invoice, len(list)), make([]body, 0, len(list))
+	var debts []PaymentID
 	for n := range list {
 		i := list[n]
 		i.ID, i.Made = next, now
@@ -110,7 +111,7 @@ func (l *Ledger) AddInvoices(now time.Time, by string, list []Invoice) ([]*Invoi
 		if err != nil {
 			return nil, fmt.Errorf("invoice of user %d for %v: %w", i.User, i.Month, err)
 		}
-		asked, err := l.askFor(now, by, &i)
+		asked, err := l.askFor(now, by, &i, &debts)
 		if err != nil {
 			return nil, fmt.Errorf("invoice of user %d for %v: %w", i.User, i.Month, err)
 		}
@@ -129,8 +130,9 @@ func (l *Ledger) AddInvoices(now time.Time, by string, list []Invoice) ([]*Invoi
 	return made, nil
 }
 
-// askFor is the entries of the payments whose debts a new invoice asks for.
-func (l *Ledger) askFor(now time.Time, by string, i *Invoice) (bodies []body, err error) {
+// askFor is the entries of the payments whose debts a new invoice asks for. done is
+// those that the commit has entries of.
+func (l *Ledger) askFor(now time.Time, by string, i *Invoice, done *[]PaymentID) (bodies []body, err error) {
 	for _, line := range i.Lines {
 		if line.Payment == 0 {
 			continue
@@ -139,9 +141,10 @@ func (l *Ledger) askFor(now time.Time, by string, i *Invoice) (bodies []body, er
 		if err != nil {
 			return nil, err
 		}
-		if line.Kind != CarriedIn || line.Amount != old.Owed {
+		if line.Kind != CarriedIn || line.Amount != old.Owed || old.Owed == 0 || slices.Contains(*done, old.ID) {
 			return nil, fmt.Errorf("%w: a line of %d for payment %d, which owes %d", errInvoice, line.Amount, old.ID, old.Owed)
 		}
+		*done = append(*done, old.ID)
 		p := *old
 		p.Owed, p.AskedIn = 0, i.ID
 		more, err := l.paymentBodies(now, by, old, &p)
@@ -173,11 +176,14 @@ func (l *Ledger) ChangeInvoice(now time.Time, by string, id InvoiceID, change fu
 	}
 	notices := i.Tell
 	i.Tell = nil
-	if reflect.DeepEqual(&i, old) && len(notices) == 0 {
+	now = l.notBefore(now)
+	bodies := l.noticeBodies(now, i.User, notices)
+	if !reflect.DeepEqual(&i, old) {
+		bodies = append([]body{entered{i, moves, by}}, bodies...)
+	}
+	if len(bodies) == 0 {
 		return old, nil
 	}
-	now = l.notBefore(now)
-	bodies := append([]body{entered{i, moves, by}}, l.noticeBodies(now, i.User, notices)...)
 	if err := l.record(now, nil, bodies...); err != nil {
 		return nil, fmt.Errorf("change invoice %d: %w", id, err)
 	}

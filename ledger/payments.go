@@ -109,11 +109,11 @@ func (p *Payment) possible() error {
 		return fmt.Errorf("%w: of kind %q by user %d", errPayment, p.Kind, p.User)
 	case sum != p.Total || p.Total <= 0:
 		return fmt.Errorf("%w: its lines come to %d, its total is %d", errPayment, sum, p.Total)
-	case buys != (p.Credits > 0) || p.Credits > MaxCredits:
-		return fmt.Errorf("%w: a %s of %v credits", errPayment, p.Kind, p.Credits)
+	case buys != (p.Credits != 0) || p.Credits < 0 || p.Credits > MaxCredits || !fitsExpiry(p.Expires):
+		return fmt.Errorf("%w: a %s of %v credits that expire at %v", errPayment, p.Kind, p.Credits, p.Expires)
 	case (p.State == PaymentPaid) != (p.Number != 0):
 		return fmt.Errorf("%w: it is %s, and the number of its receipt is %d", errPayment, p.State, p.Number)
-	case p.Refunded < 0 || p.Disputed < 0 || p.Owed < 0 || p.Owed > p.Total || p.State != PaymentPaid && p.Refunded+p.Disputed+p.Owed != 0:
+	case p.Refunded < 0 || p.Disputed < 0 || p.Owed < 0 || p.Owed > p.Back() || p.State != PaymentPaid && p.Refunded|p.Disputed != 0:
 		return fmt.Errorf("%w: of %d, %d were refunded, %d disputed, and %d are owed", errPayment, p.Total, p.Refunded, p.Disputed, p.Owed)
 	}
 	return nil
@@ -144,10 +144,20 @@ func (l *Ledger) AddPayment(now time.Time, by string, p Payment) (*Payment, erro
 	}
 	now = l.notBefore(now)
 	p.ID, p.Made, p.State = 0, now, PaymentPending
+	if !p.Expires.IsZero() { // to what is kept of a grant, which must not fail when the money is there
+		p.Expires = time.UnixMilli(p.Expires.UnixMilli()).UTC()
+	}
 	if p.Month == 0 {
 		p.Month = l.PeriodAt(now).Month
 	}
 	moves, err := p.follows(nil)
+	switch {
+	case err != nil || !p.Kind.Buys():
+	case !p.Expires.IsZero() && !p.Expires.After(now):
+		err = fmt.Errorf("%w: its credits expire at %v", errPayment, p.Expires)
+	default:
+		err = a.copyOf().grant(p.grant())
+	}
 	if err != nil {
 		return nil, fmt.Errorf("add a payment of user %d: %w", p.User, err)
 	}
@@ -173,6 +183,9 @@ func (l *Ledger) ChangePayment(now time.Time, by string, user UserID, id Payment
 	p.Lines, p.Intent = slices.Clone(old.Lines), clonePointer(old.Intent)
 	if err := change(&p); err != nil {
 		return nil, err
+	}
+	if p.AskedIn != old.AskedIn {
+		return nil, fmt.Errorf("change payment %d: %w: only a new invoice asks for what it owes", id, errPayment)
 	}
 	now = l.notBefore(now)
 	bodies, err := l.paymentBodies(now, by, old, &p)
@@ -200,21 +213,25 @@ func (l *Ledger) paymentBodies(now time.Time, by string, old, p *Payment) ([]bod
 	if err != nil {
 		return nil, fmt.Errorf("change payment %d: %w", p.ID, err)
 	}
-	if reflect.DeepEqual(p, old) && len(notices) == 0 {
-		return nil, nil
+	tell := l.noticeBodies(now, p.User, notices)
+	if reflect.DeepEqual(p, old) {
+		return tell, nil
 	}
 	bodies := []body{paymentEntered{*p, moves, by}}
 	if paid && p.Credits > 0 {
-		a := l.Account(p.User)
-		purse := a.copyOf()
-		g := Grant{Source: Purchase, Amount: p.Credits, Expires: p.Expires, Reference: p.ReceiptText()}
-		if err := purse.grant(Left{1, g.Source, g.Amount, g.Expires}); err != nil {
+		purse := l.Account(p.User).copyOf()
+		back, left := purse.seq, p.grant()
+		if err := purse.grant(left); err != nil {
 			return nil, fmt.Errorf("grant the credits of payment %d: %w", p.ID, err)
 		}
-		bodies = append(bodies, granted{User: p.User, Grant: g, By: by, Back: a.creditEntry(), Payment: p.ID})
+		g := Grant{Source: left.Source, Amount: left.Amount, Expires: left.Expires, Reference: p.ReceiptText()}
+		bodies = append(bodies, granted{User: p.User, Grant: g, By: by, Back: back, Payment: p.ID})
 	}
-	return append(bodies, l.noticeBodies(now, p.User, notices)...), nil
+	return append(bodies, tell...), nil
 }
+
+// grant is the credits that a payment buys; their entry is still to come.
+func (p *Payment) grant() Left { return Left{1, Purchase, p.Credits, p.Expires} }
 
 // Payment reads a payment as it is now. The caller owns it.
 func (l *Ledger) Payment(user UserID, id PaymentID) (*Payment, error) {
@@ -241,12 +258,9 @@ func (u *User) PaymentRef(id PaymentID) (PaymentRef, bool) { return u.payment(id
 
 // Advance is what the user has paid of a month before its invoice, in minor units.
 func (u *User) Advance(m Month) (sum int64) {
-	for _, r := range slices.Backward(u.Payments) {
+	for _, r := range u.Payments { // not in the order of months: the rest of one is charged in the next
 		if r.Kind == RealtimePayment && r.State == PaymentPaid && r.Month == m {
 			sum += r.Total
-		}
-		if r.Month < m {
-			break
 		}
 	}
 	return sum
@@ -342,51 +356,72 @@ func (v *verifier) inspectPayment(seq uint64, b paymentEntered, s *state) {
 		v.problem("entry %d: a payment of user %d, who was never added", seq, p.User)
 		return
 	}
-	if p.ID != 0 {
-		var e entry
-		ref, ok := a.User().payment(p.ID)
-		if ok {
-			ok = view(v.src, func(tx *bolt.Tx) error {
-				at, err := seekEntry(tx, ref.Seq)
-				if err == nil {
-					_, err = at.read(&e, s.table.Load().name)
-				}
-				return err
-			}) == nil
-		}
-		before, is := e.body.(paymentEntered)
-		if !ok || !is {
-			v.problem("entry %d: payment %d cannot be read as it was before", seq, p.ID)
+	id := p.ID
+	if id == 0 {
+		id = PaymentID(seq)
+	} else {
+		ref, _ := a.User().payment(id)
+		before, ok := v.bodyAt(ref.Seq, s).(paymentEntered)
+		if !ok {
+			v.problem("entry %d: payment %d cannot be read as it was before", seq, id)
 			return
 		}
-		before.Payment.ID = p.ID
+		before.Payment.ID = id
 		old = &before.Payment
 	}
 	if p.Number != 0 && (old == nil || old.Number == 0) && p.Number != s.billing.Receipts+1 {
 		v.problem("entry %d: receipt number %d follows number %d", seq, p.Number, s.billing.Receipts)
 	}
-	if p.Provider != "" && (old == nil || old.Provider != p.Provider) {
-		id := sha256.Sum256([]byte(p.Provider))
-		if v.paidAtProvider[id] {
-			v.problem("entry %d: payment %d is %s at the provider, which another payment is already", seq, p.ID, p.Provider)
+	if p.Provider != "" {
+		hash := sha256.Sum256([]byte(p.Provider))
+		if other, taken := v.paidAtProvider[hash]; taken && other != id {
+			v.problem("entry %d: payment %d is %s at the provider, which payment %d is already", seq, id, p.Provider, other)
 		}
-		v.paidAtProvider[id] = true
+		v.paidAtProvider[hash] = id
 	}
 	moves, err := p.follows(old)
 	if err != nil || !bytes.Equal(mustJSON(moves), mustJSON(b.Moves)) {
-		v.problem("entry %d: payment %d moves %v, by its lines it would be %v (%v)", seq, p.ID, b.Moves, moves, err)
+		v.problem("entry %d: payment %d moves %v, by its lines it would be %v (%v)", seq, id, b.Moves, moves, err)
 	}
 	if p.State == PaymentPaid && p.Credits > 0 && (old == nil || old.State != PaymentPaid) {
-		v.bought, v.credits = p.ID, p.Credits
+		v.bought = &p
+	}
+	if old != nil && p.AskedIn != old.AskedIn {
+		if want := (debt{p.User, id, p.AskedIn, old.Owed}); len(v.debts) == 0 || v.debts[0] != want {
+			v.problem("entry %d: payment %d says that invoice %d asks for %d of it", seq, id, p.AskedIn, old.Owed)
+			return
+		}
+		v.debts = v.debts[1:]
 	}
 }
 
-// inspectBought proves that credits which were paid for are granted next to the
-// payment, and no others as if they were.
-func (v *verifier) inspectBought(e *entry) {
-	g, _ := e.body.(granted)
-	if g.Payment != v.bought || v.bought != 0 && g.Grant.Amount != v.credits {
-		v.problem("entry %d: payment %d has bought %v credits, and payment %d is given %v", e.seq, v.bought, v.credits, g.Payment, g.Grant.Amount)
+// debt is what a new invoice asks for of a payment, whose entry is next to it.
+type debt struct {
+	user    UserID
+	payment PaymentID
+	invoice InvoiceID
+	amount  int64
+}
+
+// inspectNext proves that what belongs next to the entry before is there: the
+// credits that were just paid for, the payments whose debts an invoice asks for. e is
+// nil at the end of the log.
+func (v *verifier) inspectNext(e *entry) {
+	var b body
+	at := "the end"
+	if e != nil {
+		b, at = e.body, fmt.Sprintf("entry %d", e.seq)
 	}
-	v.bought, v.credits = 0, 0
+	g, isGrant := b.(granted)
+	switch p := v.bought; {
+	case p != nil && (g.Payment != p.ID || g.User != p.User || g.Grant.Source != Purchase || g.Grant.Amount != p.Credits || !g.Grant.Expires.Equal(p.Expires)):
+		v.problem("%s: payment %d has bought %v credits, and payment %d is given %v", at, p.ID, p.Credits, g.Payment, g.Grant.Amount)
+	case p == nil && isGrant && g.Payment != 0:
+		v.problem("%s: payment %d is given %v credits that it has not just bought", at, g.Payment, g.Grant.Amount)
+	}
+	v.bought = nil
+	if _, isPayment := b.(paymentEntered); !isPayment && len(v.debts) > 0 {
+		v.problem("%s: invoice %d asks for what payment %d owes, and the payment does not say so", at, v.debts[0].invoice, v.debts[0].payment)
+		v.debts = nil
+	}
 }

@@ -33,13 +33,13 @@ type verifier struct {
 	days     []int64      // when each of recent was logged, in milliseconds
 
 	atProvider     map[[32]byte]InvoiceID // by the hash of the provider's id
-	paidAtProvider map[[32]byte]bool      // likewise, of payments
-	bought         PaymentID              // that was just paid: its credits come next
-	credits        Amount                 // of it
+	paidAtProvider map[[32]byte]PaymentID // likewise
+	bought         *Payment               // that was just paid: its credits come next
+	debts          []debt                 // that an invoice was just made of: their payments come next
 }
 
 func newVerifier(c Checks, src *bolt.DB) *verifier {
-	return &verifier{checks: c, src: src, atProvider: map[[32]byte]InvoiceID{}, paidAtProvider: map[[32]byte]bool{}}
+	return &verifier{checks: c, src: src, atProvider: map[[32]byte]InvoiceID{}, paidAtProvider: map[[32]byte]PaymentID{}}
 }
 
 func (v *verifier) problem(format string, args ...any) {
@@ -154,7 +154,7 @@ func (v *verifier) run(ctx context.Context, dir string, upTo uint64, progress fu
 
 // inspect looks at one entry before it is folded.
 func (v *verifier) inspect(e *entry, s *state) {
-	v.inspectBought(e)
+	v.inspectNext(e)
 	switch b := e.body.(type) {
 	case nil:
 		v.inspectUsage(e, s)
@@ -174,6 +174,22 @@ func (v *verifier) inspect(e *entry, s *state) {
 	if e.seq == 1 && (e.body == nil || e.body.kind() != kindGenesis) {
 		v.problem("entry 1 does not say which ledger this is")
 	}
+}
+
+// bodyAt reads an entry of the log that is verified; nil where it cannot be read,
+// or is a record.
+func (v *verifier) bodyAt(seq uint64, s *state) body {
+	var e entry
+	if err := view(v.src, func(tx *bolt.Tx) error {
+		p, err := seekEntry(tx, seq)
+		if err == nil {
+			_, err = p.read(&e, s.table.Load().name)
+		}
+		return err
+	}); err != nil {
+		return nil
+	}
+	return e.body
 }
 
 func (v *verifier) inspectUsage(e *entry, s *state) {
@@ -263,6 +279,7 @@ func (v *verifier) compare(f *folder, tx *bolt.Tx, mark checkpointRow) error {
 	if err := f.upTo(tx, everything); err != nil {
 		return err
 	}
+	v.inspectNext(nil)
 	if t, ok, err := readTail(tx); err != nil || ok != (f.at.seq > 0) || ok && t.head != f.at.head {
 		v.problem("the chain does not end as it should at entry %d (%v)", f.at.seq, err)
 	}
