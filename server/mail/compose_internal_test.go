@@ -23,11 +23,7 @@ func FuzzCompose(f *testing.F) {
 	f.Add("ada@customer.example", "Ada", "Engines", "Example Ltd", "Your card was declined", "VAT", "https://api.example.com/")
 	f.Add("añil@bücher.example", "A\r\nBcc: b@c.d", "\r\n.\r\n", "=?utf-8?q?x?=", "\u202e<script>", strings.Repeat("x", 2000), "https://a/\r\n\r\n")
 	f.Add("a@b", "--tollgate-", "\xff\x00", strings.Repeat("\u00e9", 500), "{{.Subject}}", "'\"><a href=x>", "javascript:alert(1)")
-	layouts, err := parseLayouts()
-	if err != nil {
-		f.Fatal(err)
-	}
-	s := &Sender{layouts: layouts, now: func() time.Time { return time.Unix(1738375384, 0) }, from: netmail.Address{Address: "billing@example.com"}}
+	s := fuzzed(f)
 	f.Fuzz(func(t *testing.T, email, name, company, issuer, failure, description, page string) {
 		e, err := s.addressed("7.1.invoice.42.0", email, name)
 		if err != nil {
@@ -44,45 +40,88 @@ func FuzzCompose(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var content bytes.Buffer
-		if err := s.compose(&content, e, l); err != nil {
-			t.Fatal(err)
-		}
-		for line := range bytes.Lines(content.Bytes()) {
-			if len(line) > 1000 || !bytes.HasSuffix(line, []byte("\r\n")) && bytes.ContainsAny(line, "\r\n") {
-				t.Errorf("a line that RFC 5322 forbids, of %d bytes: %q", len(line), line)
-			}
-		}
-		m, err := netmail.ReadMessage(&content)
+		s.sound(t, e, l)
+	})
+}
+
+// FuzzNotice is FuzzCompose for the mails about notices.
+func FuzzNotice(f *testing.F) {
+	f.Add("ada@customer.example", "Ada", "Engines", "Example Ltd", "Your card was declined", "VAT", "https://api.example.com", "calls", int64(5), int64(-1))
+	f.Add("a@b", "--tollgate-", "\xff\x00", "A\r\nBcc: b@c.d", "{{.Subject}}", "'\"><a href=x>", "javascript:alert(1)", "\r\n.\r\n", int64(-1<<63), int64(1<<63-1))
+	s := fuzzed(f)
+	f.Fuzz(func(t *testing.T, email, name, company, issuer, failure, description, pages, meter string, a, b int64) {
+		e, err := s.addressed("7-1-notice-42", email, name)
 		if err != nil {
-			t.Fatal(err)
+			return // FuzzCompose looks at it
 		}
-		if len(m.Header) != 8 {
-			t.Errorf("headers: %v", m.Header)
-		}
-		if to, err := m.Header.AddressList("To"); err != nil || len(to) != 1 || to[0].Address != e.to.Address {
-			t.Errorf("To: %v (%v), want %q", to, err, e.to.Address)
-		}
-		_, parameters, err := mime.ParseMediaType(m.Header.Get("Content-Type"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, html := twoParts(t, multipart.NewReader(m.Body, parameters["boundary"]))
-		for line := range strings.SplitSeq(text, "\r\n") {
-			if utf8.RuneCountInString(line) > width && !strings.HasPrefix(strings.ToLower(line), "http") {
-				t.Errorf("a line of more than %d columns: %q", width, line)
-			}
-		}
-		var plain bytes.Buffer
-		if err := s.layouts.html.Execute(&plain, harmless(l)); err != nil {
-			t.Fatal(err)
-		}
-		for _, markup := range []string{"<", ">", `"`, "'"} {
-			if got, want := strings.Count(html, markup), strings.Count(plain.String(), markup); got != want {
-				t.Errorf("the HTML has %d of %s, want %d:\n%s", got, markup, want, html)
+		for _, code := range []string{ledger.Quota80, ledger.Quota100, ledger.CreditsLow, ledger.SpendLimit, ledger.PaymentFailed, ledger.CreditsBought, ledger.TakenBack} {
+			for _, paid := range []*ledger.Payment{nil, {
+				Kind: ledger.RechargePayment, Credits: ledger.Amount(b), Number: 42, Total: a, Refunded: b, Disputed: a, URL: pages,
+				Lines: []ledger.InvoiceLine{{Description: description, Amount: b}},
+			}} {
+				l, err := noticeLetter(billing.NoticeMail{
+					To: ledger.Personal{Email: email, Name: name, Company: company}, Issuer: issuer, Payment: paid, Digits: 2, Currency: "usd", Pages: pages, OnExceed: "block",
+					Notice: ledger.Notice{Code: code, Month: ledger.MonthOf(2025, time.January), Meter: meter, Used: a, Limit: b, Balance: ledger.Amount(a),
+						Credits: ledger.Amount(b), Amount: a, Failure: failure},
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				s.sound(t, e, l)
 			}
 		}
 	})
+}
+
+func fuzzed(f *testing.F) *Sender {
+	layouts, err := parseLayouts()
+	if err != nil {
+		f.Fatal(err)
+	}
+	return &Sender{layouts: layouts, now: func() time.Time { return time.Unix(1738375384, 0) }, from: netmail.Address{Address: "billing@example.com"}}
+}
+
+// sound holds that a letter becomes a mail that is one.
+func (s *Sender) sound(t *testing.T, e envelope, l letter) {
+	t.Helper()
+	var content bytes.Buffer
+	if err := s.compose(&content, e, l); err != nil {
+		t.Fatal(err)
+	}
+	for line := range bytes.Lines(content.Bytes()) {
+		if len(line) > 1000 || !bytes.HasSuffix(line, []byte("\r\n")) && bytes.ContainsAny(line, "\r\n") {
+			t.Errorf("a line that RFC 5322 forbids, of %d bytes: %q", len(line), line)
+		}
+	}
+	m, err := netmail.ReadMessage(&content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(m.Header) != 8 {
+		t.Errorf("headers: %v", m.Header)
+	}
+	if to, err := m.Header.AddressList("To"); err != nil || len(to) != 1 || to[0].Address != e.to.Address {
+		t.Errorf("To: %v (%v), want %q", to, err, e.to.Address)
+	}
+	_, parameters, err := mime.ParseMediaType(m.Header.Get("Content-Type"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, html := twoParts(t, multipart.NewReader(m.Body, parameters["boundary"]))
+	for line := range strings.SplitSeq(text, "\r\n") {
+		if utf8.RuneCountInString(line) > width && !strings.HasPrefix(strings.ToLower(line), "http") {
+			t.Errorf("a line of more than %d columns: %q", width, line)
+		}
+	}
+	var plain bytes.Buffer
+	if err := s.layouts.html.Execute(&plain, harmless(l)); err != nil {
+		t.Fatal(err)
+	}
+	for _, markup := range []string{"<", ">", `"`, "'"} {
+		if got, want := strings.Count(html, markup), strings.Count(plain.String(), markup); got != want {
+			t.Errorf("the HTML has %d of %s, want %d:\n%s", got, markup, want, html)
+		}
+	}
 }
 
 // harmless is a letter of the same shape that says nothing.
