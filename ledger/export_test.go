@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -84,4 +85,56 @@ func Forge(l *Ledger, now time.Time, i Invoice, forged []Move) error {
 		}
 	}
 	return l.record(now, nil, entered{i, forged, "forger"})
+}
+
+// UserGrant is a grant to a user.
+type UserGrant struct {
+	User  UserID
+	Grant Grant
+}
+
+// InOneCommit logs records, corrections, notices and grants, in their order, in one
+// commit. A correction is of a record that is there.
+func InOneCommit(l *Ledger, now time.Time, list ...any) error {
+	l.changing.Lock()
+	defer l.changing.Unlock()
+	var items []item
+	for _, v := range list {
+		it := item{now: now}
+		switch v := v.(type) {
+		case Usage:
+			it.entry.usage = v
+		case Notice:
+			it.entry.body = noticeEntered{Notice: v}
+		case UserGrant:
+			it.entry.body = granted{User: v.User, Grant: v.Grant, Back: l.Account(v.User).creditEntry()}
+		case Correction:
+			u, err := l.usageAt(v.Of)
+			if err != nil {
+				return err
+			}
+			it.entry.body = corrected{Correction: v, User: u.User, Time: u.Time, Period: u.Period, Route: u.Route, Plan: u.Plan, Was: u.Quantities, Paid: u.Cost, Bill: u.Billed}
+		}
+		items = append(items, it)
+	}
+	if err := l.queue.join(); err != nil {
+		return err
+	}
+	l.queue.open.items = append(l.queue.open.items, items...)
+	return l.queue.leave().Wait(context.Background())
+}
+
+// InCheckpoint tells whether a file was left in the middle of a checkpoint.
+func InCheckpoint(path string) (bool, error) {
+	db, err := openFile(path, true)
+	if err != nil {
+		return false, err
+	}
+	defer db.Close()
+	var row checkpointRow
+	err = view(db, func(tx *bolt.Tx) (err error) {
+		row, err = readCheckpoint(tx)
+		return err
+	})
+	return row.Next != nil, err
 }

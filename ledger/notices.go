@@ -94,7 +94,8 @@ func (w *writer) watch(a *Account, u *Usage, logged int64) ([]Notice, error) {
 	var fresh []Notice
 	for _, n := range (*watcher).Notices(u, used, p.sum-gone) {
 		n.ID, n.User, n.Month, n.Time = 0, a.id, u.Period, time.UnixMilli(logged).UTC()
-		if n.fits() && w.watched.tell(a, n) {
+		if !w.watched.was(a, n) && n.fits() { // in this order: most were told long ago
+			w.watched.tell(a, n)
 			fresh = append(fresh, n)
 		}
 	}
@@ -131,15 +132,13 @@ func (w *watched) correct(a *Account, c corrected) {
 	delete(w.used, noticed{a, c.Period})
 }
 
-// tell notes that a notice is in the running commit. It is false where it was there
-// already.
-func (w *watched) tell(a *Account, n Notice) bool {
-	if a.User().was(n) || slices.ContainsFunc(w.told[a.id], n.same) {
-		return false
-	}
-	w.told[a.id] = append(w.told[a.id], n)
-	return true
+// was tells whether a notice is there, or in the running commit.
+func (w *watched) was(a *Account, n Notice) bool {
+	return a.User().was(n) || slices.ContainsFunc(w.told[a.id], n.same)
 }
+
+// tell notes that a notice is in the running commit.
+func (w *watched) tell(a *Account, n Notice) { w.told[a.id] = append(w.told[a.id], n) }
 
 // usedBefore copies what an account has used in a month.
 func (s *state) usedBefore(a *Account, m Month) ([]PlanTotals, error) {

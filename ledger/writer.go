@@ -302,8 +302,12 @@ func (w *writer) encode(it *item) error {
 	}
 	switch b := e.body.(type) {
 	case noticeEntered:
-		if b.Notice.ID == 0 && !w.watched.tell(w.l.state.accounts[b.Notice.User], b.Notice) {
-			return nil // a record before it has brought it
+		if b.Notice.ID == 0 {
+			a := w.l.state.accounts[b.Notice.User]
+			if w.watched.was(a, b.Notice) {
+				return nil // a record before it has brought it
+			}
+			w.watched.tell(a, b.Notice)
 		}
 	case taken:
 		if err := w.spending.bound(w.l.state.accounts[b.User], &b); err != nil {
