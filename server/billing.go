@@ -19,6 +19,7 @@ import (
 	"tollgate/server/mail"
 	"tollgate/server/stripe"
 	"tollgate/server/stripe/stripetest"
+	"tollgate/server/webhook"
 )
 
 // builtinSandbox is the [stripe] api_base of the stand-in for Stripe that runs in
@@ -48,6 +49,14 @@ func (s *Server) openBilling(ctx context.Context, c *config.Config) error {
 			return err
 		}
 		o.Mailer = sender
+	}
+	if c.Notify.Webhook != "" {
+		// Receivers compare with the system's clock, whatever ours is.
+		sender, err := webhook.New(webhook.Options{URL: c.Notify.Webhook, Secret: c.Notify.WebhookSecret.Reveal(), Now: s.options.Now})
+		if err != nil {
+			return err
+		}
+		o.Webhooks = sender
 	}
 	var err error
 	if s.billing, err = billing.New(o); err != nil {
@@ -80,6 +89,7 @@ func billingSettings(c *config.Config) billing.Settings {
 	return billing.Settings{
 		Full: b.Proration == "full", Grace: b.Grace, RunAt: time.Duration(b.RunAt), RetryAfter: b.RetryAfter, SuspendAfter: b.SuspendAfter,
 		TaxName: b.Tax.Name, TaxPercent: ledger.Amount(b.Tax.Percent), Issuer: b.Issuer, PublicURL: c.Server.PublicURL, Packs: packs,
+		NoticeMails: c.Notify.Mails,
 	}
 }
 
@@ -90,7 +100,14 @@ func (s *Server) changePlan(_ context.Context, user ledger.UserID, tier string) 
 
 // driveClock has the work done that a test clock passes.
 func (s *Server) driveClock() {
-	s.clock.Drive(s.billing.NextDue, func(ctx context.Context) {
+	due := func(t time.Time) time.Time {
+		next := s.billing.NextDue(t)
+		if d := s.billing.NextDelivery(t); !d.IsZero() && d.Before(next) {
+			return d
+		}
+		return next
+	}
+	s.clock.Drive(due, func(ctx context.Context) {
 		if err := s.work(ctx); err != nil {
 			s.log.Error("scheduled work failed; it will be tried again", "error", err)
 		}
@@ -166,7 +183,7 @@ func (s *Server) work(ctx context.Context) error {
 	if err == nil {
 		err = s.billing.Poll(ctx)
 	}
-	return errors.Join(err, s.turnCredits(ctx), s.keepSandbox())
+	return errors.Join(err, s.turnCredits(ctx), s.billing.Deliver(ctx), s.keepSandbox())
 }
 
 // turnCredits takes the credits that have expired, and then gives those of the

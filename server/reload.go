@@ -85,6 +85,8 @@ func needRestart(old, c *config.Config) []string {
 		{"[stripe] api_base", old.Stripe.APIBase, c.Stripe.APIBase},
 		{"the Stripe secret key", old.Stripe.SecretKey, c.Stripe.SecretKey},
 		{"[mail]", old.Mail, c.Mail},
+		{"[notify] webhook", old.Notify.Webhook, c.Notify.Webhook},
+		{"the webhook secret", old.Notify.WebhookSecret, c.Notify.WebhookSecret},
 		{"[clock]", old.Clock, c.Clock},
 	} {
 		if !reflect.DeepEqual(setting.before, setting.after) {

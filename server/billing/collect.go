@@ -327,6 +327,9 @@ func (b *Billing) declined(i *ledger.Invoice, d *Decline) {
 	}
 	i.Attempts++
 	if first || i.State == ledger.Uncollectible {
+		i.Tell = append(i.Tell, ledger.Notice{
+			Code: ledger.PaymentFailed, Subject: fmt.Sprintf("invoice %d", i.ID), Invoice: i.ID, Amount: i.Due(), Failure: i.Failure,
+		})
 		b.queueMail(i, MailFailed, now)
 	}
 }

@@ -68,6 +68,10 @@ func (r *reading) newPlan(f planFile) {
 	}
 }
 
+// exposedThresholds is how many charge thresholds of usage may be unpaid on a
+// realtime plan that says nothing of its exposure.
+const exposedThresholds = 10
+
 // merge replaces the terms that are given and keeps the others.
 func (r *reading) merge(p *pricing.Plan, f planFile) {
 	set(&p.Name, f.Name)
@@ -94,6 +98,12 @@ func (r *reading) merge(p *pricing.Plan, f planFile) {
 		set(&p.PerDay, f.RateLimits.PerDay)
 	}
 	set(&p.ChargeThreshold, f.ChargeThreshold)
+	if p.Billing == pricing.Realtime && p.Exposure == 0 {
+		// Where a card fails, usage must end somewhere.
+		if most, err := p.ChargeThreshold.Times(exposedThresholds); err == nil {
+			p.Exposure = most
+		}
+	}
 	if f.Credits != nil {
 		p.Credits, p.CreditsByCost = f.Credits.perMeter, f.Credits.byCost
 	}

@@ -151,7 +151,10 @@ func TestValidate(t *testing.T) {
 		{"cost and overage", func(p *pricing.Plan) { p.ByCost, p.Quota = true, nil }, `overage: a plan that charges the cost of the calls cannot price them again`},
 		{"cost and a quota that bills", func(p *pricing.Plan) { p.ByCost, p.Overage = true, nil }, `quota.calls: this plan has no price beyond a quota; use on_exceed = "block"`},
 		{"a threshold on monthly", func(p *pricing.Plan) { p.ChargeThreshold = ledger.Unit }, `charge_threshold: it is for billing = "realtime", not "monthly"`},
-		{"realtime", func(p *pricing.Plan) { p.Billing, p.ChargeThreshold = pricing.Realtime, ledger.Unit }, ""},
+		{"realtime", func(p *pricing.Plan) {
+			p.Billing, p.ChargeThreshold, p.Exposure = pricing.Realtime, ledger.Unit, 10*ledger.Unit
+		}, ""},
+		{"realtime without an end", func(p *pricing.Plan) { p.Billing, p.ChargeThreshold, p.Exposure = pricing.Realtime, ledger.Unit, 0 }, `exposure: billing = "realtime" needs one, or a charge_threshold of which it is ten times: where a card fails, usage must end somewhere`},
 		{"credits on monthly", func(p *pricing.Plan) { p.Credits = map[string]int64{"calls": 1} }, `credits: it is for billing = "prepaid", not "monthly"`},
 		{"negative rate limits", func(p *pricing.Plan) { p.PerMinute = -1 }, `rate_limits.per_minute: -1 is below zero; use 0 for no limit`},
 		{"negative exposure", func(p *pricing.Plan) { p.Exposure = -1 }, `exposure: -0.000000001 is below zero`},

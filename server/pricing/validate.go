@@ -247,6 +247,9 @@ func (p *Plan) checkBilling(found *problems) {
 	if p.ChargeThreshold != 0 && p.Billing != Realtime {
 		found.add("charge_threshold", "it is for billing = %q, not %q", Realtime, p.Billing)
 	}
+	if p.Billing == Realtime && p.Exposure == 0 {
+		found.add("exposure", "billing = %q needs one, or a charge_threshold of which it is ten times: where a card fails, usage must end somewhere", Realtime)
+	}
 	if p.Billing != Prepaid {
 		for _, field := range []struct {
 			key   string
