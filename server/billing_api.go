@@ -9,6 +9,7 @@ import (
 	"tollgate/ledger"
 	"tollgate/server/api"
 	"tollgate/server/billing"
+	"tollgate/server/config"
 	"tollgate/server/pricing"
 	"tollgate/server/stripe"
 )
@@ -78,6 +79,33 @@ func (b billingAPI) Portal(ctx context.Context, user ledger.UserID) (string, err
 	return url, billingError(err)
 }
 
+// creditPacks is the credit packs that are sold.
+func creditPacks(c *config.Config) []api.CreditPack {
+	var packs []api.CreditPack
+	for _, p := range c.CreditPacks {
+		packs = append(packs, api.CreditPack{ID: p.ID, Credits: p.Credits, Price: p.Price, Expires: api.Duration(p.Expires)})
+	}
+	return packs
+}
+
+// Buy implements [api.Billing].
+func (b billingAPI) Buy(ctx context.Context, by string, user ledger.UserID, pack string) (string, error) {
+	url, err := b.Billing.Buy(ctx, by, user, pack)
+	return url, billingError(err)
+}
+
+// ReturnPayment implements [api.Billing].
+func (b billingAPI) ReturnPayment(ctx context.Context, by string, user ledger.UserID, id ledger.PaymentID, amount int64, reason string) (*ledger.Payment, error) {
+	p, err := b.Billing.ReturnPayment(ctx, by, user, id, amount, reason)
+	return p, billingError(err)
+}
+
+// SettlePayment implements [api.Billing].
+func (b billingAPI) SettlePayment(by string, user ledger.UserID, id ledger.PaymentID, reference string) (*ledger.Payment, error) {
+	p, err := b.Billing.SettlePayment(by, user, id, reference)
+	return p, billingError(err)
+}
+
 // Explain implements [api.Billing].
 func (b billingAPI) Explain(ctx context.Context, i *ledger.Invoice) (api.InvoiceUsage, error) {
 	e, err := b.Billing.Explain(ctx, i)
@@ -111,6 +139,8 @@ func billingError(err error) error {
 	switch {
 	case errors.Is(err, billing.ErrNotNow):
 		code = api.NotNow
+	case errors.Is(err, billing.ErrNoPack):
+		code = api.UnknownPack
 	case errors.Is(err, billing.ErrNotEnded):
 		code = api.MonthNotEnded
 	case errors.Is(err, billing.ErrNoProvider):

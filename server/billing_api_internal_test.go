@@ -20,6 +20,7 @@ func TestBillingErrors(t *testing.T) {
 	}{
 		{billing.ErrNotNow, api.NotNow},
 		{billing.ErrNotEnded, api.MonthNotEnded},
+		{billing.ErrNoPack, api.UnknownPack},
 		{billing.ErrNoProvider, api.NoProvider},
 		{billing.ErrClock, api.ClockInDoubt},
 		{billing.ErrDoubt, api.ClockInDoubt},

@@ -347,7 +347,10 @@ func (s *Server) apiOptions() api.Options {
 		Ledger: s.ledger, Book: s.book, Gate: s.gate, Now: s.clock.Now, Random: s.options.Random, Log: s.log,
 		Settings: func() api.Settings {
 			c := s.config.Load()
-			return api.Settings{Plans: c.Plans, DefaultPlan: c.Billing.DefaultPlan, PublicURL: c.Server.PublicURL, FullProration: started.Billing.Proration == "full"}
+			return api.Settings{
+				Plans: c.Plans, DefaultPlan: c.Billing.DefaultPlan, Packs: creditPacks(c), PublicURL: c.Server.PublicURL,
+				FullProration: started.Billing.Proration == "full",
+			}
 		},
 		Draining: s.draining.Load,
 		ClientAddr: func(r *http.Request) netip.Addr {

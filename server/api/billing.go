@@ -35,6 +35,12 @@ type Billing interface {
 	// Portal is the provider's page for a user.
 	Checkout(ctx context.Context, user ledger.UserID, tier string) (url string, err error)
 	Portal(ctx context.Context, user ledger.UserID) (url string, err error)
+	// Buy is the provider's page where a user pays for a credit pack.
+	Buy(ctx context.Context, by string, user ledger.UserID, pack string) (url string, err error)
+	// ReturnPayment gives minor units of a paid payment back; SettlePayment notes that
+	// what it owes was paid outside the provider.
+	ReturnPayment(ctx context.Context, by string, user ledger.UserID, id ledger.PaymentID, amount int64, reason string) (*ledger.Payment, error)
+	SettlePayment(by string, user ledger.UserID, id ledger.PaymentID, reference string) (*ledger.Payment, error)
 	// GrantPlan gives a user the credits that the plan has for the open period and
 	// were not given yet.
 	GrantPlan(ctx context.Context, user ledger.UserID) error
@@ -86,7 +92,8 @@ type BillingCode string
 
 // The kinds of errors of billing.
 const (
-	NotNow          BillingCode = "not_now"             // not to this invoice as it stands
+	NotNow          BillingCode = "not_now"             // not to this invoice or payment as it stands
+	UnknownPack     BillingCode = "unknown_pack"        // no such credit pack is sold
 	MonthNotEnded   BillingCode = "month_not_ended"     // nothing to bill yet
 	NoProvider      BillingCode = "no_payment_provider" // none is configured
 	WrongAccount    BillingCode = "wrong_account"       // the provider's is not the one that the ledger belongs to
@@ -102,6 +109,8 @@ func (e *BillingError) Unwrap() error { return e.Err }
 // status is the HTTP status of a code.
 func (c BillingCode) status() int {
 	switch c {
+	case UnknownPack:
+		return http.StatusBadRequest
 	case ProviderRefused, ProviderUnknown:
 		return http.StatusBadGateway
 	}
@@ -122,7 +131,7 @@ func (s *service) invoice(i *ledger.Invoice) Invoice {
 	view := Invoice{
 		Number: optionalText(i.NumberText()), User: i.User, Email: s.email(i.User), Year: i.Month.Year(), Month: int(i.Month.Month()),
 		Period: InvoicePeriod{period.Start.UTC(), period.End.UTC()}, State: string(i.State), Currency: s.currency, Lines: []InvoiceLine{},
-		TotalCents: i.Total, CarriedOutCents: i.Carried, PaidCents: i.Collected, CreditedCents: i.Credited, RefundedCents: i.Refunded, Disputed: i.Disputed,
+		TotalCents: i.Total, CarriedOutCents: i.Carried, PaidCents: i.Collected + i.Advance, AdvanceCents: i.Advance, CreditedCents: i.Credited, RefundedCents: i.Refunded, Disputed: i.Disputed,
 		AmountDueCents: i.Due(), ProviderID: optionalText(i.Provider), HostedURL: optionalText(i.URL),
 		Ledger: InvoiceLedgerRange{i.First, i.Last, fmt.Sprintf("%x", i.Head)},
 	}
@@ -134,7 +143,7 @@ func (s *service) invoice(i *ledger.Invoice) Invoice {
 	}
 	if i.ID == 0 {
 		view.State, view.Replaces = DraftState, nil
-		view.AmountDueCents = max(i.Total-i.Carried, 0)
+		view.AmountDueCents = max(i.Asked(), 0)
 		return view
 	}
 	view.ID = &i.ID

@@ -62,11 +62,22 @@ func (paying) Portal(_ context.Context, user ledger.UserID) (string, error) {
 	return fmt.Sprintf("https://pay.example.com/portal/%d", user), nil
 }
 
+func (p paying) Buy(_ context.Context, by string, user ledger.UserID, pack string) (string, error) {
+	if pack != "10k" && pack != "trial" {
+		return "", &api.BillingError{Code: api.UnknownPack, Err: errors.New("there is no such pack")}
+	}
+	return fmt.Sprintf("https://pay.example.com/buy/%d/%s?by=%s", user, pack, by), nil
+}
+
 // broken is a payment provider that cannot be reached.
 type broken struct{ paying }
 
 func (broken) Checkout(context.Context, ledger.UserID, string) (string, error) {
 	return "", &api.BillingError{Code: api.ProviderUnknown, Err: fmt.Errorf("a secret of the operator")}
+}
+
+func (b broken) Buy(ctx context.Context, _ string, user ledger.UserID, _ string) (string, error) {
+	return b.Checkout(ctx, user, "")
 }
 
 func (b broken) Portal(ctx context.Context, user ledger.UserID) (string, error) {

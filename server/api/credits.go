@@ -51,6 +51,7 @@ type UserCredits struct {
 	Taken     Credits       `json:"taken" doc:"because they expired or were paid back, ever"`
 	Uncovered Credits       `json:"uncovered" doc:"used when there were none left, ever"`
 	Grants    []CreditGrant `json:"grants" doc:"with something left, in the order they are burnt"`
+	Purchases []Purchase    `json:"purchases" doc:"credit packs that were bought, newest first; the newest 50"`
 	Entries   []CreditEntry `json:"entries" doc:"grants, and credits taken of them, newest first"`
 	// NextCursor leads to older entries.
 	NextCursor *string `json:"next_cursor" doc:"of entries; null on the last page"`
@@ -163,6 +164,9 @@ func (s *service) credits(r *request, u *ledger.User) (UserCredits, error) {
 		}
 	}
 	a.Unlock()
+	if view.Purchases, err = s.purchases(u); err != nil {
+		return UserCredits{}, err
+	}
 	sums := s.creditSums(u)
 	view.Granted, view.Burnt, view.Taken, view.Uncovered = Credits(sums.Granted), Credits(sums.Burnt), Credits(sums.Taken), Credits(sums.Uncovered)
 	var last uint64

@@ -32,10 +32,11 @@ func (s *service) customerEndpoints() []endpoint {
 			return s.history(r.caller.User, r.now, n)
 		}),
 		s.customerCredits(),
+		takes(endpoint{method: "POST", path: "/v1/billing/credits/purchase", access: manage, summary: "Buy a credit pack: the answer is the payment provider's page, and the credits are there when it is paid"}, s.buyPack),
 		s.recordsEndpoint(endpoint{method: "GET", path: "/v1/usage/records", access: reads}, func(r *request) (*ledger.User, error) {
 			return r.caller.User, nil
 		}),
-		answers(endpoint{method: "GET", path: "/v1/billing/pricing", access: public, summary: "The plans that can be chosen"}, func(r *request) (Pricing, error) {
+		answers(endpoint{method: "GET", path: "/v1/billing/pricing", access: public, summary: "The plans that can be chosen, and the credit packs that can be bought"}, func(r *request) (Pricing, error) {
 			return s.pricing(), nil
 		}),
 		takes(endpoint{method: "PUT", path: "/v1/billing/limit", access: manage, summary: "Set your own limit of a month's usage charges"}, func(r *request, ask SetSpendLimit) (SpendLimit, error) {

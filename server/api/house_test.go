@@ -72,7 +72,10 @@ func newHouse(t testing.TB) *house {
 		Ledger: l, Book: book, Now: h.time, Random: rand.Reader, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Gate: admission.New(l, admission.Options{Now: h.time, APIPerMinute: 100_000, Book: book, Plans: func() []pricing.Plan { return plans }}),
 		Settings: func() api.Settings {
-			return api.Settings{Plans: plans, DefaultPlan: "free", PublicURL: "https://api.example.com"}
+			return api.Settings{Plans: plans, DefaultPlan: "free", PublicURL: "https://api.example.com", Packs: []api.CreditPack{
+				{ID: "10k", Credits: 10_000, Price: 100 * ledger.Unit},
+				{ID: "trial", Credits: 50, Price: ledger.Unit / 2, Expires: api.Duration(30 * 24 * time.Hour)},
+			}}
 		},
 		Draining:   h.draining.Load,
 		ClientAddr: func(*http.Request) netip.Addr { return netip.MustParseAddr("192.0.2.1") },

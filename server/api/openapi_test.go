@@ -33,6 +33,7 @@ func TestOpenAPIDescribesTheAnswers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	h.pay(pack(u.ID, ledger.PurchasePayment), h.paid)
 	h.bill(func(b api.Billing) api.Billing { return paying{b} })
 	h.at(time.Date(2025, 3, 2, 0, 0, 0, 0, time.UTC)) // there are drafts of two months
 	document := get[object](h, "/openapi.json", "")
@@ -40,10 +41,11 @@ func TestOpenAPIDescribesTheAnswers(t *testing.T) {
 		t.Fatalf("got version %v", v)
 	}
 	bodies := map[string]string{
-		"PUT /v1/billing/limit":      `{"cents": 100}`,
-		"POST /v1/billing/subscribe": `{"tier": "pro"}`,
-		"POST /v1/keys":              `{"name": "x", "scope": "call", "networks": ["192.0.2.0/24"], "expires": "2026-01-01T00:00:00Z"}`,
-		"POST /v1/keys/{id}/rotate":  `{"grace": "1h"}`,
+		"PUT /v1/billing/limit":             `{"cents": 100}`,
+		"POST /v1/billing/credits/purchase": `{"pack": "10k"}`,
+		"POST /v1/billing/subscribe":        `{"tier": "pro"}`,
+		"POST /v1/keys":                     `{"name": "x", "scope": "call", "networks": ["192.0.2.0/24"], "expires": "2026-01-01T00:00:00Z"}`,
+		"POST /v1/keys/{id}/rotate":         `{"grace": "1h"}`,
 	}
 	arguments := map[string]string{
 		"from": "2025-01-01T00:00:00Z", "to": "2025-02-01", "month": "2025-01", "limit": "2", "months": "36",
@@ -110,7 +112,7 @@ func TestOpenAPIDescribesTheAnswers(t *testing.T) {
 	slices.Sort(described)
 	want := []string{
 		"DELETE /v1/keys/{id}", "GET /healthz", "GET /readyz", "GET /v1/billing/credits", "GET /v1/billing/invoice/{year}/{month}", "GET /v1/billing/invoices", "GET /v1/billing/pricing", "GET /v1/billing/usage", "GET /v1/billing/usage/history",
-		"GET /v1/keys", "GET /v1/usage/records", "POST /v1/billing/portal", "POST /v1/billing/subscribe", "POST /v1/keys", "POST /v1/keys/{id}/rotate", "PUT /v1/billing/limit",
+		"GET /v1/keys", "GET /v1/usage/records", "POST /v1/billing/credits/purchase", "POST /v1/billing/portal", "POST /v1/billing/subscribe", "POST /v1/keys", "POST /v1/keys/{id}/rotate", "PUT /v1/billing/limit",
 	}
 	if diff := cmp.Diff(want, described); diff != "" {
 		t.Error(diff)

@@ -54,8 +54,9 @@ type Options struct {
 type Settings struct {
 	Plans         []pricing.Plan // in the order of the configuration
 	DefaultPlan   string
-	PublicURL     string // without a slash at its end; may be empty
-	FullProration bool   // proration = "full"
+	Packs         []CreditPack // in the order of the configuration; PriceCents is not read
+	PublicURL     string       // without a slash at its end; may be empty
+	FullProration bool         // proration = "full"
 }
 
 // plan is the configured plan of an id.

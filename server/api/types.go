@@ -60,6 +60,7 @@ type Charges struct {
 	CreditsAppliedCents int64   `json:"credits_applied_cents"`
 	TotalCents          int64   `json:"total_cents"`
 	TotalDollars        Dollars `json:"total_dollars"`
+	ChargedCents        int64   `json:"charged_cents,omitzero" doc:"of the total, what was charged already, while it was used"`
 }
 
 // Projected extrapolates the period's usage by elapsed time, and rates it.
@@ -137,9 +138,11 @@ type Pricing struct {
 
 // CreditPack is an amount of credits for sale.
 type CreditPack struct {
-	ID         string `json:"id"`
-	Credits    int64  `json:"credits"`
-	PriceCents int64  `json:"price_cents"`
+	ID         string        `json:"id"`
+	Credits    int64         `json:"credits"`
+	Price      ledger.Amount `json:"price" doc:"exact, without tax"`
+	PriceCents int64         `json:"price_cents"`
+	Expires    Duration      `json:"expires,omitzero" doc:"how long after the purchase its credits expire; not there: never"`
 }
 
 // PublicPlan is a plan that customers can choose.

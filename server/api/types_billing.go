@@ -26,7 +26,8 @@ type Invoice struct {
 	// CarriedOutCents is below what the payment provider takes at least, and waits
 	// for the next invoice.
 	CarriedOutCents int64              `json:"carried_out_cents" doc:"left for the next invoice"`
-	PaidCents       int64              `json:"paid_cents"`
+	PaidCents       int64              `json:"paid_cents" doc:"with advance_cents"`
+	AdvanceCents    int64              `json:"advance_cents" doc:"of the total, what was charged while it was used"`
 	CreditedCents   int64              `json:"credited_cents"`
 	RefundedCents   int64              `json:"refunded_cents"`
 	Disputed        bool               `json:"disputed"`
@@ -80,9 +81,16 @@ type Subscribed struct {
 	FeeCents         int64            `json:"fee_cents" doc:"a full month's"`
 }
 
-// Checkout is where a payment method is given; the plan changes when it is there.
+// Checkout is a page of the payment provider: where a payment method is given, and
+// the plan changes when it is there; or where a credit pack is paid, and its credits
+// are there when it is.
 type Checkout struct {
 	CheckoutURL string `json:"checkout_url"`
+}
+
+// BuyPack asks for a credit pack.
+type BuyPack struct {
+	Pack string `json:"pack" doc:"id of a credit pack of /v1/billing/pricing"`
 }
 
 // Portal is the payment provider's page for a customer.

@@ -66,7 +66,7 @@ func (s *service) usage(u *ledger.User, now time.Time) (Usage, error) {
 	}
 	cost := s.cents(projection.Totals.Cost)
 	return Usage{
-		Period: period(a.period), CurrentUsage: s.currentUsage(a.totals), Quota: a.quota(), Charges: s.charges(a.statement),
+		Period: period(a.period), CurrentUsage: s.currentUsage(a.totals), Quota: a.quota(), Charges: s.charges(&a),
 		Projected: Projected{
 			Calls: projection.Totals.Calls, Documents: projection.Totals.Documents, Tokens: projection.Totals.Tokens,
 			CostCents: cost, CostDollars: s.dollars(cost), ChargeCents: projection.Charge, ChargeDollars: s.dollars(projection.Charge),
@@ -90,7 +90,7 @@ func (s *service) monthUsage(u *ledger.User, now time.Time, month ledger.Month) 
 func (s *service) monthUsageOf(a *account) MonthUsage {
 	return MonthUsage{
 		User: a.user.ID, Email: a.user.Personal.Email, Period: period(a.period), CurrentUsage: s.currentUsage(a.totals),
-		Quota: a.quota(), Charges: s.charges(a.statement), SubscriptionTier: a.tier(),
+		Quota: a.quota(), Charges: s.charges(a), SubscriptionTier: a.tier(),
 	}
 }
 
@@ -137,10 +137,10 @@ func (s *service) currentUsage(t ledger.Totals) CurrentUsage {
 	}
 }
 
-func (s *service) charges(statement pricing.Statement) Charges {
+func (s *service) charges(a *account) Charges {
 	return Charges{
-		BaseFeeCents: statement.BaseFee, OverageCents: statement.Overage,
-		TotalCents: statement.Total, TotalDollars: s.dollars(statement.Total),
+		BaseFeeCents: a.statement.BaseFee, OverageCents: a.statement.Overage,
+		TotalCents: a.statement.Total, TotalDollars: s.dollars(a.statement.Total), ChargedCents: a.user.Advance(a.period.Month),
 	}
 }
 
@@ -206,13 +206,19 @@ func (a *account) payable() bool {
 	return pricing.Payable(a.user, a.current.Plan, a.statement.Usage)
 }
 
-// pricing is the plans that customers can choose, as configured now.
+// pricing is the plans that customers can choose and the packs that they can buy,
+// as configured now.
 func (s *service) pricing() Pricing {
 	answer := Pricing{Currency: s.currency, Plans: []PublicPlan{}, CreditPacks: []CreditPack{}}
-	for _, p := range s.Settings().Plans {
+	settings := s.Settings()
+	for _, p := range settings.Plans {
 		if p.Public {
 			answer.Plans = append(answer.Plans, s.publicPlan(&p))
 		}
+	}
+	for _, p := range settings.Packs {
+		p.PriceCents = s.cents(p.Price)
+		answer.CreditPacks = append(answer.CreditPacks, p)
 	}
 	return answer
 }
