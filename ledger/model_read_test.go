@@ -118,10 +118,13 @@ func (m *model) appendRecords(t *rapid.T, appenders int) {
 		}
 	}
 	m.tick(t)
+	first := len(m.records)
+	var balances []ledger.Amount
 	for _, u := range added {
 		u.Logged = m.logged
 		u.Period = m.l.PeriodAt(u.Time).Month
 		m.users[u.User].credits.burn(&u)
+		balances = append(balances, m.users[u.User].credits.balance(u.Time))
 		m.records = append(m.records, u)
 		if u.User == 0 {
 			continue
@@ -139,6 +142,7 @@ func (m *model) appendRecords(t *rapid.T, appenders int) {
 		}
 	}
 	m.number(t)
+	m.watched(first, balances)
 }
 
 // number learns the sequence numbers of new records.
@@ -240,7 +244,7 @@ func same(t *rapid.T, what string, want, got any, o ...gocmp.Option) {
 
 func (m *model) sameUser(t *rapid.T, got, want *ledger.User) {
 	t.Helper()
-	same(t, "user", want, got, cmpopts.IgnoreFields(ledger.User{}, "PersonalHash"))
+	same(t, "user", want, got, cmpopts.IgnoreFields(ledger.User{}, "PersonalHash", "Payments", "Notices"))
 }
 
 func (m *model) sameKey(t *rapid.T, got, want *ledger.Key) {
@@ -446,6 +450,7 @@ func (m *model) checkUser(t *rapid.T, id ledger.UserID) {
 	}
 	m.sameUser(t, a.User(), &u.user)
 	m.checkCredits(t, id)
+	m.checkPayments(t, id)
 	a.Lock()
 	defer a.Unlock()
 	if got := a.DayCalls(u.day.day); got != u.day.calls {
@@ -463,6 +468,7 @@ func (m *model) checkUser(t *rapid.T, id ledger.UserID) {
 }
 
 func (m *model) checkLists(t *rapid.T) {
+	m.checkBooks(t)
 	for _, k := range m.keys[1:] {
 		m.sameKey(t, m.l.KeyByID(k.ID), k)
 		got, a := m.l.Key(k.Hash)

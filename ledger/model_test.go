@@ -40,6 +40,12 @@ func TestModel(t *testing.T) {
 			"correct":        m.correct,
 			"grant credits":  m.grantCredits,
 			"take credits":   m.takeCredits,
+			"begin payment":  m.beginPayment,
+			"settle payment": m.settlePayment,
+			"reverse":        m.reverse,
+			"add notice":     m.addNotice,
+			"change notice":  m.changeNotice,
+			"watch":          m.watch,
 			"time":           m.moveTime,
 			"checkpoint":     m.checkpoint,
 			"reopen":         m.reopen,
@@ -73,6 +79,8 @@ type model struct {
 	records  []ledger.Usage
 	fixed    map[uint64]ledger.Correction
 	epoch    int
+	receipts uint32
+	books    map[string]int64
 }
 
 type modelUser struct {
@@ -80,7 +88,10 @@ type modelUser struct {
 	day  modelDay
 	keys []*modelKey // by Key.Index, days by Key.Counts
 
-	credits modelCredits
+	credits  modelCredits
+	payments []*modelPayment
+	notices  []*ledger.Notice
+	watched  bool
 }
 
 type modelKey struct {
@@ -117,7 +128,7 @@ func newModel(t *rapid.T, parent string) *model {
 		now:   time.Date(2025, 1, 28, 20, 0, 0, 0, time.UTC),
 		users: []*modelUser{{}},
 		keys:  []*ledger.Key{nil}, versions: []*ledger.Version{nil},
-		fixed: map[uint64]ledger.Correction{},
+		fixed: map[uint64]ledger.Correction{}, books: map[string]int64{},
 	}
 	m.logged = m.now
 	m.path = m.file("ledger")
@@ -139,6 +150,7 @@ func (m *model) open(t *rapid.T) {
 		t.Fatalf("open: %v", err)
 	}
 	m.l = l
+	m.watchAgain()
 }
 
 func (m *model) end(t *rapid.T) {

@@ -308,6 +308,11 @@ func TestPaymentLives(t *testing.T) {
 			{"paid", func(f *life) {
 				f.changeInvoice(func(i *ledger.Invoice) { i.State, i.Collected = ledger.Paid, 70 })
 			}, books{"cash": 680, "advance": -500, "revenue": -380, "tax": -38, "voided": 238}, 0, false, false},
+			{"the next month, charged before the rest of this one", func(f *life) {
+				i := bill(f.user, january+1, 700)
+				i.Advance = 500
+				f.invoice(i)
+			}, books{"cash": 680, "receivable": 200, "revenue": -1080, "tax": -38, "voided": 238}, 0, false, false},
 		},
 		"more charged as it came than the month comes to": {
 			begun(of(january, 110), nil),
