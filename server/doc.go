@@ -20,6 +20,12 @@
 // watches. Their streams end when the server begins to drain, and so hold up no
 // stop.
 //
+// # Left behind by calls
+//
+// What a call makes due and must not wait for, a charge, a recharge, a notice of a
+// refusal, is done by one goroutine (attend.go). What a crash loses of it the
+// schedule finds again, but for such a notice, which the next refusal brings.
+//
 // # Order
 //
 // At the start: ledger, clock, terms, upstreams, listeners; a part that fails

@@ -50,6 +50,12 @@
 // are found before. Where another call has begun a new day or period in between,
 // they are found again.
 //
+// # Notices
+//
+// A user who comes near a limit is watched from then on: the ledger's writer asks the
+// watcher, in the commit of each record, whether something is to be told of it
+// (tell.go). What is refused has no record; it is left to Options.Notice.
+//
 // # Crashes
 //
 // Holds, minutes and refusal counters live in memory and die with the process.

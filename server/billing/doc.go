@@ -35,6 +35,25 @@
 // webhooks of a user keep their order, but one that is never taken holds up the
 // others for a day at most. Delivering works beside billing and waits for none of it.
 //
+// # Payments
+//
+// What is paid without an invoice is a [ledger.Payment]: a pack of credits on the
+// provider's page ([Billing.Buy]), one that is bought for a customer whose credits
+// run low, usage of a realtime plan that is charged as it comes. It goes through the
+// same two entries a call: intent, outcome. [Billing.Attend] is for one user what Work
+// is for all, and is called in the middle of traffic. What was charged of a month
+// is taken off its invoice, which is the statement of all of it; a month is not
+// sealed while the outcome of such a charge is unknown. What is refunded or disputed
+// takes its credits along; what was burnt is owed, and asked for by the next invoice.
+//
+// [Billing.GrantPlan] gives what a plan has of credits for a period, once.
+//
+// # Notices
+//
+// What customers and the operator's programs are told is logged in the commit of
+// what it is about. [Billing.Deliver] takes it out, by mail and webhook, at least once, always
+// with the same id, beside the rest of billing and without its lock.
+//
 // # Invariants
 //
 //   - One invoice a user and month, or one that names the void one it replaces.
@@ -43,6 +62,8 @@
 //     id; one payment, which the provider refuses to take twice.
 //   - The sum of an invoice's lines is its total; each line was rounded once.
 //   - What is below the provider's minimum is carried to the next invoice, once.
+//   - A payment is collected once, and its credits are granted in the commit in which
+//     it becomes paid.
 //   - What is given back is given once: its key never changes, and it is found by it.
 //   - One user who cannot be billed keeps nobody else from being billed, and an
 //     invoice of which nothing can be learned keeps none from being collected.
