@@ -37,19 +37,28 @@ type shop struct {
 	// which is between any two entries of the ledger ("clock").
 	die func(place string) bool
 
+	options  ledger.Options          // of a new ledger: zone, currency
+	settings func(*billing.Settings) // what is configured otherwise; nil: nothing
+	opened   func()                  // called when the appliance has started; nil: nothing is
+
 	mu    sync.Mutex
 	mails map[string]int // by id
 }
 
 func newShop(t *testing.T, at *stripetest.Server, now time.Time) *shop {
 	s := &shop{t: t, path: filepath.Join(memoryDir(t), "tollgate.db"), now: now, stripe: at, mails: map[string]int{}, die: func(string) bool { return false }}
+	s.start()
+	return s
+}
+
+// start opens a new ledger.
+func (s *shop) start() {
 	s.open()
 	for _, p := range pricing.Shipped() {
 		s.publish(ledger.PlanVersion, p.ID, p.Terms)
 	}
 	route := pricing.Route{Pattern: "POST /v1/scan", Price: map[string]ledger.Amount{"documents": ledger.Unit / 100}}
 	s.publish(ledger.RouteVersion, route.Pattern, route.Terms)
-	return s
 }
 
 func (s *shop) publish(kind ledger.VersionKind, name string, terms func() (json.RawMessage, error)) {
@@ -64,7 +73,9 @@ func (s *shop) publish(kind ledger.VersionKind, name string, terms func() (json.
 
 func (s *shop) open() {
 	var err error
-	if s.ledger, err = ledger.Open(s.path, ledger.Options{Now: s.now, TestClock: true}); err != nil {
+	o := s.options
+	o.Now, o.TestClock = s.now, true
+	if s.ledger, err = ledger.Open(s.path, o); err != nil {
 		s.t.Fatal(err)
 	}
 	status, err := s.ledger.Status()
@@ -78,15 +89,22 @@ func (s *shop) open() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	settings := billing.Settings{
+		Grace: time.Hour, RunAt: time.Hour, RetryAfter: []time.Duration{72 * time.Hour, 120 * time.Hour, 168 * time.Hour}, SuspendAfter: 336 * time.Hour,
+		PublicURL: "https://api.example.com",
+	}
+	if s.settings != nil {
+		s.settings(&settings)
+	}
 	s.Billing, err = billing.New(billing.Options{
 		Ledger: s.ledger, Book: pricing.NewBook(), Provider: client, Mailer: s, Now: s.clock, Log: slog.New(slog.NewTextHandler(s.t.Output(), &slog.HandlerOptions{Level: slog.LevelError})), TestClock: true,
-		Settings: billing.Settings{
-			Grace: time.Hour, RunAt: time.Hour, RetryAfter: []time.Duration{72 * time.Hour, 120 * time.Hour, 168 * time.Hour}, SuspendAfter: 336 * time.Hour,
-			PublicURL: "https://api.example.com",
-		},
+		Settings: settings,
 	})
 	if err != nil {
 		s.t.Fatal(err)
+	}
+	if s.opened != nil {
+		s.opened()
 	}
 }
 

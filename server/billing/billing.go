@@ -78,8 +78,10 @@ type Billing struct {
 		passed time.Duration
 		doubt  string // why it may be wrong
 	}
-	stuck  map[ledger.InvoiceID]stuck // by invoices whose last call has an unknown outcome
-	polled struct {
+	stuck map[ledger.InvoiceID]stuck // by invoices whose last call has an unknown outcome
+	// stuckPayments is likewise by payments.
+	stuckPayments map[ledger.PaymentID]stuck
+	polled        struct {
 		since time.Time
 		after string
 	}
@@ -91,7 +93,7 @@ func New(o Options) (*Billing, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Billing{Options: o, id: status.ID, epoch: status.Epoch, currency: status.Currency, opened: status.Before, stuck: map[ledger.InvoiceID]stuck{}}
+	b := &Billing{Options: o, id: status.ID, epoch: status.Epoch, currency: status.Currency, opened: status.Before, stuck: map[ledger.InvoiceID]stuck{}, stuckPayments: map[ledger.PaymentID]stuck{}}
 	b.outbox.waiting = map[ledger.NoticeID][]ledger.Delivery{}
 	if b.digits, err = ledger.MinorDigits(b.currency); err != nil {
 		return nil, err

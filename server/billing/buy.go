@@ -74,7 +74,10 @@ func (b *Billing) Buy(ctx context.Context, by string, id ledger.UserID, pack str
 	if err := b.reachable(ctx); err != nil {
 		return "", err
 	}
-	made, err := b.start(by, u, p, opPage)
+	made, err := b.start(by, p)
+	if err == nil { // without an intent nobody would ever have seen the page, and it is given up
+		made, err = b.recordPayment(made, by, func(p *ledger.Payment) { b.beginPayment(u, p, opPage) })
+	}
 	if err != nil {
 		return "", err
 	}
@@ -88,17 +91,10 @@ func (b *Billing) Buy(ctx context.Context, by string, id ledger.UserID, pack str
 	return made.URL, nil
 }
 
-// start logs a payment with the intent of its first call.
-func (b *Billing) start(by string, u *ledger.User, p ledger.Payment, op string) (*ledger.Payment, error) {
-	p.Next = b.Now() // a crash before the intent leaves something to be done
-	made, err := b.Ledger.AddPayment(b.Now(), by, p)
-	if err != nil {
-		return nil, err
-	}
-	return b.recordPayment(made, by, func(p *ledger.Payment) {
-		p.Next = noTime
-		b.beginPayment(u, p, op)
-	})
+// start logs a payment whose first step is due at once.
+func (b *Billing) start(by string, p ledger.Payment) (*ledger.Payment, error) {
+	p.Next = b.Now()
+	return b.Ledger.AddPayment(b.Now(), by, p)
 }
 
 // recharges is what a user's plan says of buying packs by itself; nil: nothing.
@@ -125,7 +121,7 @@ const rechargeRest = 24 * time.Hour
 
 // recharge buys a pack for a user whose balance is below what the plan says, so
 // often a day as it says.
-func (b *Billing) recharge(ctx context.Context, a *ledger.Account) error {
+func (b *Billing) recharge(ctx context.Context, a *ledger.Account, unknown *int) error {
 	u := a.User()
 	rule := b.recharges(u)
 	now := b.Now()
@@ -160,10 +156,9 @@ func (b *Billing) recharge(ctx context.Context, a *ledger.Account) error {
 	if err != nil {
 		return fmt.Errorf("recharge user %d: %w", u.ID, err)
 	}
-	made, err := b.start("billing", u, p, opCollect)
+	made, err := b.start("billing", p)
 	if err != nil {
 		return err
 	}
-	_, _, err = b.advancePayment(ctx, u, made.ID)
-	return err
+	return b.goOn(ctx, u, made.ID, unknown)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"tollgate/ledger"
 )
@@ -76,7 +77,7 @@ func (b *Billing) paymentStep(ctx context.Context, u *ledger.User, p *ledger.Pay
 		if err != nil {
 			return nil, nil, fmt.Errorf("%w: look at payment %d: %w", ErrUnknown, p.ID, err)
 		}
-		next, err = b.takeReceipt(p, r)
+		next, err = b.takeReceipt(p, r, true)
 		return next, nil, err
 	}
 	resumed := p.Intent != nil
@@ -96,8 +97,8 @@ func (b *Billing) paymentStep(ctx context.Context, u *ledger.User, p *ledger.Pay
 				return nil, nil, fmt.Errorf("%w: look for payment %d: %w", ErrUnknown, p.ID, err)
 			}
 			switch {
-			case ok:
-				next, err = b.takeReceipt(p, found)
+			case ok && (op == opPage || found.State != ReceiptFailed): // one that failed may be the attempt before
+				next, err = b.takeReceipt(p, found, true)
 				return next, nil, err
 			case op == opPage: // nobody waits for it any more
 				next, err = b.recordPayment(p, "billing", func(p *ledger.Payment) { b.notPaid(u, p, nil) })
@@ -132,7 +133,7 @@ func (b *Billing) paymentStep(ctx context.Context, u *ledger.User, p *ledger.Pay
 	case err != nil:
 		return nil, nil, fmt.Errorf("%s of payment %d: %w", op, p.ID, err)
 	}
-	next, err = b.takeReceipt(p, r)
+	next, err = b.takeReceipt(p, r, true)
 	return next, nil, err
 }
 
@@ -141,6 +142,7 @@ func (b *Billing) beginPayment(u *ledger.User, p *ledger.Payment, op string) {
 		p.Method = u.PaymentMethod // the same call must have the same
 	}
 	p.Tries++
+	p.Next = noTime
 	next := &ledger.Intent{Op: op, Attempt: p.Tries, At: b.Now()}
 	if p.Intent != nil {
 		next.Amount, next.Reason, next.By = p.Intent.Amount, p.Intent.Reason, p.Intent.By
@@ -165,19 +167,20 @@ func (b *Billing) paymentRequest(u *ledger.User, p *ledger.Payment, customer str
 }
 
 // takeReceipt brings a payment up to what the provider says of it. Credits are
-// granted in the commit in which it becomes paid.
-func (b *Billing) takeReceipt(p *ledger.Payment, r Receipt) (*ledger.Payment, error) {
+// granted in the commit in which it becomes paid. answer tells that it is what became
+// of the payment's intent.
+func (b *Billing) takeReceipt(p *ledger.Payment, r Receipt, answer bool) (*ledger.Payment, error) {
 	if r.Total != p.Total || r.Currency != b.currency {
 		return nil, fmt.Errorf("%w: payment %d is %d %s at the provider as %s, and %d %s here", ErrUnknown, p.ID, r.Total, r.Currency, r.ID, p.Total, b.currency)
 	}
+	switch {
+	case p.State == ledger.PaymentPaid:
+		return b.takeBack(p, r, answer)
+	case p.State == ledger.PaymentGivenUp && (r.State != ReceiptPaid || p.Kind != ledger.PurchasePayment):
+		return p, nil // that is known
+	}
 	u := b.Ledger.Account(p.User).User()
 	p, err := b.recordPayment(p, "provider", func(p *ledger.Payment) {
-		if p.Intent != nil && p.Intent.Op == opReturn {
-			p.Intent = nil // what went back is taken up next
-		}
-		if p.State == ledger.PaymentPaid {
-			return
-		}
 		p.Intent, p.URL = nil, r.URL
 		if r.State != ReceiptFailed {
 			p.Provider = r.ID
@@ -188,16 +191,26 @@ func (b *Billing) takeReceipt(p *ledger.Payment, r Receipt) (*ledger.Payment, er
 		case ReceiptFailed:
 			b.notPaid(u, p, r.Decline)
 		case ReceiptOpen:
-			p.Next = b.Now().Add(pageLife)
-			if p.Kind != ledger.PurchasePayment { // the bank takes its time
-				p.Next = b.Now().Add(later)
-			}
+			p.Next = b.nextLook(p)
 		}
 	})
 	if err != nil || p.State != ledger.PaymentPaid {
 		return p, err
 	}
-	return b.takeBack(p, r)
+	return b.takeBack(p, r, false)
+}
+
+// nextLook is when it is looked at what became of a payment that the provider has
+// not decided. Until then its being looked at for another reason changes nothing.
+func (b *Billing) nextLook(p *ledger.Payment) time.Time {
+	now := b.Now()
+	if ends := p.Made.Add(pageLife); p.Kind == ledger.PurchasePayment && ends.After(now) {
+		return ends
+	}
+	if p.Next.After(now) {
+		return p.Next
+	}
+	return now.Add(later) // the page is about to end, or the bank takes its time
 }
 
 func (b *Billing) paymentPaid(p *ledger.Payment) {
@@ -284,7 +297,7 @@ func (b *Billing) observePayment(ctx context.Context, id string) error {
 	if r.State == ReceiptFailed && p.Kind != ledger.PurchasePayment {
 		return nil // attempts to collect are ours alone, and are counted where they are made
 	}
-	if _, err := b.takeReceipt(p, r); err != nil {
+	if _, err := b.takeReceipt(p, r, false); err != nil {
 		return err
 	}
 	return b.standing(b.Ledger.Account(r.User).User())
@@ -297,21 +310,38 @@ func (b *Billing) payments(ctx context.Context, a *ledger.Account, unknown *int)
 		return nil
 	}
 	for _, ref := range a.User().Payments {
-		if !ref.Todo || *unknown >= tooManyUnknown {
+		if !ref.Todo || *unknown >= tooManyUnknown || b.stuckPayments[ref.ID].until.After(b.Now()) {
 			continue
 		}
 		b.yield()
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		_, _, err := b.advancePayment(ctx, a.User(), ref.ID)
-		switch {
-		case errors.Is(err, ErrUnknown):
-			*unknown++
-			b.Log.Warn("what became of a call to the payment provider is not known yet", "payment", ref.ID, "error", err)
-		case err != nil:
+		if err := b.goOn(ctx, a.User(), ref.ID, unknown); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// goOn takes a payment through its steps that are due. What goes wrong with one keeps
+// no other from being seen to; where an outcome is unknown, the payment is left alone
+// for a while.
+func (b *Billing) goOn(ctx context.Context, u *ledger.User, id ledger.PaymentID, unknown *int) error {
+	_, _, err := b.advancePayment(ctx, u, id)
+	switch {
+	case err == nil || b.fatal(err):
+		delete(b.stuckPayments, id)
+		return err
+	case errors.Is(err, ErrUnknown):
+		*unknown++
+		s := b.stuckPayments[id]
+		s.times++
+		s.until = b.Now().Add(min(time.Minute<<min(s.times, 5), 30*time.Minute))
+		b.stuckPayments[id] = s
+		b.Log.Warn("what became of a call to the payment provider is not known yet", "payment", id, "error", err)
+	default:
+		b.Log.Error("a payment could not be seen to", "user", u.ID, "payment", id, "error", err)
 	}
 	return nil
 }

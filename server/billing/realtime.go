@@ -15,22 +15,14 @@ func (b *Billing) attend(ctx context.Context, a *ledger.Account, unknown *int) e
 	if err := b.payments(ctx, a, unknown); err != nil || *unknown >= tooManyUnknown || b.Provider == nil {
 		return err
 	}
-	for _, step := range []func(context.Context, *ledger.Account) error{b.chargeUsage, b.recharge} {
-		if err := b.counted(step(ctx, a), a.ID(), unknown); err != nil {
+	for _, step := range []func(context.Context, *ledger.Account, *int) error{b.chargeUsage, b.recharge} {
+		switch err := step(ctx, a, unknown); {
+		case b.fatal(err):
 			return err
+		case err != nil: // one user keeps nobody else from being seen to
+			b.Log.Error("a user could not be charged", "user", a.ID(), "error", err)
 		}
 	}
-	return nil
-}
-
-// counted takes what went wrong with one user, which keeps nobody else from being
-// seen to.
-func (b *Billing) counted(err error, user ledger.UserID, unknown *int) error {
-	if err == nil || b.fatal(err) {
-		return err
-	}
-	*unknown++
-	b.Log.Warn("a user could not be charged", "user", user, "error", err)
 	return nil
 }
 
@@ -55,7 +47,7 @@ func (b *Billing) Attend(ctx context.Context, id ledger.UserID) error {
 // chargeUsage charges what a user on a realtime plan has used of the open month and
 // not paid, when that has reached the plan's threshold. One charge is under way at
 // a time; while one could not be collected, no other is made.
-func (b *Billing) chargeUsage(ctx context.Context, a *ledger.Account) error {
+func (b *Billing) chargeUsage(ctx context.Context, a *ledger.Account, unknown *int) error {
 	u := a.User()
 	plan := b.planNow(u)
 	if plan == nil || plan.Billing != pricing.Realtime || u.Status == ledger.Closed {
@@ -71,15 +63,14 @@ func (b *Billing) chargeUsage(ctx context.Context, a *ledger.Account) error {
 	if err != nil || more < max(b.minor(plan.ChargeThreshold), b.minimum) {
 		return err
 	}
-	made, err := b.start("billing", u, ledger.Payment{
+	made, err := b.start("billing", ledger.Payment{
 		Kind: ledger.RealtimePayment, User: u.ID, Month: m, Total: more,
 		Lines: []ledger.InvoiceLine{{Kind: "usage", Description: fmt.Sprintf("Usage of %v so far", m), Amount: more}},
-	}, opCollect)
+	})
 	if err != nil {
 		return err
 	}
-	_, _, err = b.advancePayment(ctx, u, made.ID)
-	return err
+	return b.goOn(ctx, u, made.ID, unknown)
 }
 
 // uncharged is what the usage of a month comes to beyond what was paid of it, in

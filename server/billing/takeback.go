@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"tollgate/ledger"
 )
@@ -11,99 +12,141 @@ import (
 // takeBack takes up what of a paid payment was refunded or is disputed: what is
 // left of its credits goes with the money, and what was burnt is owed, as is usage
 // that was charged as it came and is disputed. Each step leaves what the next one
-// looks for, so that a crash in between changes nothing.
-func (b *Billing) takeBack(p *ledger.Payment, r Receipt) (*ledger.Payment, error) {
+// looks for, so that a crash in between changes nothing. answer tells that the
+// receipt is what became of the payment's intent, which is done with then.
+func (b *Billing) takeBack(p *ledger.Payment, r Receipt, answer bool) (*ledger.Payment, error) {
 	if r.Refunded == p.Refunded && r.Disputed == p.Disputed {
-		return p, nil
+		if !answer {
+			return p, nil
+		}
+		return b.recordPayment(p, "provider", func(p *ledger.Payment) { p.Intent = nil })
 	}
 	back := min(r.Refunded+r.Disputed, p.Total)
-	owed := r.Disputed // refunds of usage are given
-	var taken ledger.Amount
-	if p.Kind.Buys() {
-		var err error
-		if taken, owed, err = b.takeCredits(p, back); err != nil {
-			return nil, err
-		}
-	}
 	asked, err := b.askedFor(p)
 	if err != nil {
 		return nil, err
 	}
+	owed := min(r.Disputed, p.Total) - asked // refunds of usage are given
+	var gone ledger.Amount
+	if p.Kind.Buys() {
+		if gone, owed, err = b.takeCredits(p, back-asked); err != nil {
+			return nil, err
+		}
+	} else if owed < 0 {
+		b.Log.Warn("usage was paid twice: the dispute was won, and an invoice has asked for it again", "user", p.User, "payment", p.ID, "invoice", p.AskedIn, "amount", -owed)
+	}
 	b.Log.Info("the money of a payment went back", "user", p.User, "payment", p.ID, "refunded", r.Refunded, "disputed", r.Disputed, "owed", owed)
 	return b.recordPayment(p, "provider", func(p *ledger.Payment) {
+		if answer {
+			p.Intent = nil
+		}
 		p.Refunded, p.Disputed = r.Refunded, r.Disputed
 		if p.PaidBy == "" {
-			p.Owed = max(min(owed, p.Total)-asked, 0)
+			p.Owed = max(owed, 0)
 		}
 		if back > 0 {
 			p.Tell = append(p.Tell, ledger.Notice{
-				Code: ledger.TakenBack, Subject: fmt.Sprintf("%s %d", subject(p.ID), back), Payment: p.ID, Credits: taken, Amount: p.Owed,
+				Code: ledger.TakenBack, Subject: fmt.Sprintf("%s %d", subject(p.ID), back), Payment: p.ID, Credits: max(gone, 0), Amount: p.Owed,
 			})
 		}
 	})
 }
 
-// askedFor is what an invoice has asked for already of what a payment owed.
-func (b *Billing) askedFor(p *ledger.Payment) (int64, error) {
+// askedFor is what invoices have asked for already of what a payment owed.
+func (b *Billing) askedFor(p *ledger.Payment) (asked int64, err error) {
 	if p.AskedIn == 0 {
 		return 0, nil
 	}
-	i, err := b.Ledger.Invoice(p.AskedIn)
-	if err != nil {
-		return 0, err
-	}
-	for _, l := range i.Lines {
-		if l.Payment == p.ID {
-			return l.Amount, nil
+	for _, ref := range b.Ledger.Account(p.User).User().Invoices {
+		if ref.State == ledger.Void || ref.ID > p.AskedIn {
+			continue
+		}
+		i, err := b.Ledger.Invoice(ref.ID)
+		if err != nil {
+			return 0, err
+		}
+		for _, l := range i.Lines {
+			if l.Payment == p.ID {
+				asked += l.Amount
+			}
 		}
 	}
-	return 0, nil
+	return asked, nil
 }
 
 // takeCredits takes of the credits that a payment bought as many as went back with
-// its money, or gives back what was taken when a dispute was won. It returns how
-// many are gone now, and what those that were burnt are worth in minor units.
+// its money, or gives back what was taken when a dispute was won. back is in minor
+// units, less what invoices have asked for: below zero where credits were paid twice.
+// It returns how many are gone now, and what those that were burnt are worth in minor
+// units.
 func (b *Billing) takeCredits(p *ledger.Payment, back int64) (gone ledger.Amount, owed int64, err error) {
-	ref, _ := b.Ledger.Account(p.User).User().PaymentRef(p.ID)
 	due, err := p.Credits.Share(back, p.Total)
 	if err != nil {
 		return 0, 0, err
 	}
 	mark := subject(p.ID)
-	had := due // had is what can have been taken at most
-	err = b.Ledger.CreditEntries(context.Background(), p.User, 0, func(e ledger.CreditEntry) bool {
-		switch {
-		case e.Reference == mark && e.Grant.Seq == ref.Grant && e.Taken > 0:
-			gone += e.Taken
-		case e.Grant.Reference == mark && e.Grant.Amount > 0: // given back
-			gone -= e.Grant.Amount
-		}
-		return e.Seq > ref.Grant
-	})
+	gone, burnt, grants, err := b.creditsOf(p, mark)
 	if err != nil {
 		return 0, 0, err
 	}
 	now := b.Now()
-	switch more := had - gone; {
-	case more > 0:
-		took, err := b.Ledger.TakeCredits(now, "billing", p.User, ref.Grant, more, "refunded", mark, nil)
+	for _, grant := range grants {
+		if gone >= due {
+			break
+		}
+		took, err := b.Ledger.TakeCredits(now, "billing", p.User, grant, due-gone, "refunded", mark, nil)
 		if err != nil && !errors.Is(err, ledger.ErrNotFound) {
 			return 0, 0, err
 		}
 		gone += took
-	case more < 0:
-		g := ledger.Grant{Source: ledger.Adjustment, Amount: -more, Reason: "the dispute was won", Reference: mark}
+	}
+	if gone > due && (p.Expires.IsZero() || p.Expires.After(now)) {
+		g := ledger.Grant{Source: ledger.Adjustment, Amount: gone - due, Expires: p.Expires, Reason: "the dispute was won", Reference: mark}
 		if _, err := b.Ledger.GrantCredits(now, "billing", p.User, g); err != nil {
 			return 0, 0, err
 		}
-		gone += more
+		gone = due
 	}
 	exact, err := ledger.FromMinor(p.Total, b.digits)
 	if err != nil {
 		return 0, 0, err
 	}
-	worth, err := exact.Share(int64(due-gone), int64(p.Credits))
+	worth, err := exact.Share(int64(min(due-gone, burnt)), int64(p.Credits))
 	return gone, worth.Minor(b.digits), err
+}
+
+// creditsOf is what became of the credits of a payment: how many were taken because
+// its money went back, less those that were given back; how many calls have burnt;
+// and the grants, that which was paid for first.
+func (b *Billing) creditsOf(p *ledger.Payment, mark string) (gone, burnt ledger.Amount, grants []uint64, err error) {
+	a := b.Ledger.Account(p.User)
+	ref, _ := a.User().PaymentRef(p.ID)
+	taken := map[uint64]ledger.Amount{} // of grants, which come after it in the walk
+	err = b.Ledger.CreditEntries(context.Background(), p.User, 0, func(e ledger.CreditEntry) bool {
+		switch {
+		case e.Taken > 0:
+			taken[e.Grant.Seq] += e.Taken
+			if e.Reference == mark {
+				gone += e.Taken
+			}
+		case e.Grant.Reference == mark || e.Seq == ref.Grant:
+			grants = append(grants, e.Seq)
+			burnt += e.Grant.Amount - taken[e.Seq]
+			if e.Seq != ref.Grant {
+				gone -= e.Grant.Amount
+			}
+		}
+		return e.Seq > ref.Grant
+	})
+	slices.Reverse(grants)
+	a.Lock()
+	for _, left := range a.Credits() {
+		if slices.Contains(grants, left.Seq) {
+			burnt -= left.Amount
+		}
+	}
+	a.Unlock()
+	return gone, burnt, grants, err
 }
 
 // wentBack asks for what payments owe that no invoice has asked for.
