@@ -87,14 +87,22 @@ func Forge(l *Ledger, now time.Time, i Invoice, forged []Move) error {
 	return l.record(now, nil, entered{i, forged, "forger"})
 }
 
-// UserGrant is a grant to a user.
+// UserGrant is a grant to a user, maybe as if a payment had bought it.
 type UserGrant struct {
-	User  UserID
-	Grant Grant
+	User    UserID
+	Grant   Grant
+	Payment PaymentID
 }
 
-// InOneCommit logs records, corrections, notices and grants, in their order, in one
-// commit. A correction is of a record that is there.
+// PaymentEntry is a payment as it is from then on. Nil moves are those that follow.
+type PaymentEntry struct {
+	Payment Payment
+	Moves   []Move
+}
+
+// InOneCommit logs records, corrections, notices, grants, invoices and payments, in
+// their order, in one commit, whatever the rules say. A correction is of a record
+// that is there.
 func InOneCommit(l *Ledger, now time.Time, list ...any) error {
 	l.changing.Lock()
 	defer l.changing.Unlock()
@@ -107,7 +115,24 @@ func InOneCommit(l *Ledger, now time.Time, list ...any) error {
 		case Notice:
 			it.entry.body = noticeEntered{Notice: v}
 		case UserGrant:
-			it.entry.body = granted{User: v.User, Grant: v.Grant, Back: l.Account(v.User).creditEntry()}
+			it.entry.body = granted{User: v.User, Grant: v.Grant, Back: l.Account(v.User).creditEntry(), Payment: v.Payment}
+		case Invoice:
+			moves, err := v.follows(nil)
+			if err != nil {
+				return err
+			}
+			it.entry.body = entered{v, moves, "forger"}
+		case PaymentEntry:
+			if v.Moves == nil {
+				old, err := l.Payment(v.Payment.User, v.Payment.ID)
+				if err != nil {
+					old = nil
+				}
+				if v.Moves, err = v.Payment.follows(old); err != nil {
+					v.Moves = []Move{}
+				}
+			}
+			it.entry.body = paymentEntered{v.Payment, v.Moves, "forger"}
 		case Correction:
 			u, err := l.usageAt(v.Of)
 			if err != nil {
@@ -122,6 +147,14 @@ func InOneCommit(l *Ledger, now time.Time, list ...any) error {
 	}
 	l.queue.open.items = append(l.queue.open.items, items...)
 	return l.queue.leave().Wait(context.Background())
+}
+
+// Untell makes a ledger believe that a user was never told anything.
+func Untell(l *Ledger, user UserID) {
+	a := l.Account(user)
+	u := *a.User()
+	u.Notices = nil
+	a.user.Store(&u)
 }
 
 // InCheckpoint tells whether a file was left in the middle of a checkpoint.

@@ -104,6 +104,32 @@ func goldenLedger(t *testing.T, path string) {
 	if err := l.AppendOne(at.Add(8*time.Second), &prepaid, nil).Wait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	bought, err := l.AddPayment(at.Add(9*time.Second), "api", Payment{Kind: PurchasePayment, User: 1, Pack: "10k", Credits: 10_000 * Unit, Expires: at.AddDate(1, 0, 0), Total: 11900,
+		Lines: []InvoiceLine{{Kind: "credits", Description: "10000 credits", Quantity: 10_000, Amount: 10_000}, {Kind: TaxLine, Description: "VAT 19 %", Amount: 1900}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, change := range []func(*Payment){
+		func(p *Payment) {
+			p.Tries, p.Intent, p.Next = 1, &Intent{Op: "page", Attempt: 1, Key: "k", At: at}, at
+		},
+		func(p *Payment) {
+			p.Intent, p.Next, p.Provider, p.URL, p.State, p.PaidAt = nil, time.Time{}, "cs_2", "https://pay.example.com", PaymentPaid, at
+			p.Tell = []Notice{{Code: CreditsBought, Subject: "payment", Payment: p.ID, Credits: p.Credits, Amount: p.Total, Deliveries: []Delivery{{Channel: "mail"}}}}
+		},
+		func(p *Payment) { p.Disputed, p.Owed = 11900, 2 },
+	} {
+		if _, err := l.ChangePayment(at.Add(10*time.Second), "stripe", 1, bought.ID, func(p *Payment) error { change(p); return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	told := l.Account(1).User().Notices[0].ID
+	if _, err := l.ChangeNotice(at.Add(11*time.Second), 1, told, func(n *Notice) error {
+		n.Deliveries[0].Attempts, n.Deliveries[0].Sent, n.Done = 1, at, true
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
