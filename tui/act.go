@@ -241,7 +241,7 @@ func (m *model) planned(msg previewMsg) *dialog {
 
 func included(quota map[string]int64, meter string) string {
 	if n, ok := quota[meter]; ok {
-		return count(n)
+		return api.Count(n)
 	}
 	return "unlimited"
 }

@@ -104,7 +104,7 @@ func (p *billing) all(w int, month bool) []row {
 		} else {
 			unbilled += ", "
 		}
-		unbilled += clean(m.Month) + " of " + plural(int64(m.Users), "user", "users")
+		unbilled += api.Clean(m.Month) + " of " + plural(int64(m.Users), "user", "users")
 	}
 	add(wrapAll([]string{p.st.title.Render("BILLING") + "  next run " + minute(&s.NextRun) + " UTC; " + payments, unbilled}, w)...)
 	if month {
@@ -115,7 +115,7 @@ func (p *billing) all(w int, month bool) []row {
 		t := newTable(column{head: "NOT COLLECTED"}, column{head: "E-MAIL", least: 12}, column{head: "STATE", drop: 3}, column{head: "DUE", right: true},
 			column{head: "WHY", least: 8, drop: 1}, column{head: "TRIES", right: true, drop: 4}, column{head: "NEXT TRY (UTC)", drop: 2})
 		for _, f := range s.Failures {
-			t.add(f.Number, dash(f.Email), f.State, p.o.money(f.AmountDueCents), dash(f.Reason), count(int64(f.Attempts)), minute(f.NextRetry))
+			t.add(f.Number, dash(f.Email), f.State, p.o.money(f.AmountDueCents), dash(f.Reason), api.Count(int64(f.Attempts)), minute(f.NextRetry))
 		}
 		head, cells := t.lay(w - 2)
 		add("  " + p.st.bad.Render(head))
@@ -123,7 +123,7 @@ func (p *billing) all(w int, month bool) []row {
 			rows = append(rows, row{c, "failure " + strconv.FormatUint(uint64(s.Failures[i].Invoice), 10), s.Failures[i]})
 		}
 		if s.MoreFailures > 0 {
-			add("  and " + count(int64(s.MoreFailures)) + " older: tollgate invoice list --state past_due")
+			add("  and " + api.Count(int64(s.MoreFailures)) + " older: tollgate invoice list --state past_due")
 		}
 	} else {
 		add(p.st.title.Render("NOT COLLECTED") + "  nothing")
@@ -132,7 +132,7 @@ func (p *billing) all(w int, month bool) []row {
 	if len(s.Invoices) > 0 {
 		t := newTable(column{head: "INVOICES BY STATE"}, column{head: "COUNT", right: true}, column{head: "DUE " + upper(s.Currency), right: true})
 		for _, i := range s.Invoices {
-			t.add(i.State, count(int64(i.Count)), p.o.money(i.AmountDueCents))
+			t.add(i.State, api.Count(int64(i.Count)), p.o.money(i.AmountDueCents))
 		}
 		head, cells := t.lay(w)
 		add(p.st.title.Render(head))
@@ -171,7 +171,7 @@ func (p *billing) runs(w int) []string {
 		if wrong == "" && len(s.Errors) > 0 {
 			wrong = s.Errors[0].Error
 		}
-		t.add(minute(&r.At), s.Month, count(int64(s.TotalUsers)), count(int64(s.Charged)), count(int64(s.Skipped)), count(int64(s.Failed)),
+		t.add(minute(&r.At), s.Month, api.Count(int64(s.TotalUsers)), api.Count(int64(s.Charged)), api.Count(int64(s.Skipped)), api.Count(int64(s.Failed)),
 			p.o.money(s.TotalRevenueCents), wrong)
 		if wrong != "" {
 			t.style(7, p.st.bad.Render)
@@ -237,7 +237,7 @@ func invoiceDetail(s *shared, i api.Invoice) detailMsg {
 	for _, l := range i.Lines {
 		quantity, price := "", ""
 		if l.Quantity != 0 {
-			quantity, price = count(l.Quantity), exact(l.UnitPrice.String())
+			quantity, price = api.Count(l.Quantity), api.Exact(l.UnitPrice.String())
 		}
 		t.add(l.Kind, l.Description, quantity, price, s.o.money(l.AmountCents))
 	}
@@ -264,5 +264,5 @@ func failureDetail(s *shared, f api.InvoiceFailure) detailMsg {
 	}
 	return detailMsg{"NOT COLLECTED " + f.Number, facts(
 		"user", strconv.FormatUint(uint64(f.User), 10)+", "+dash(f.Email), "month", f.Month, "state", f.State, "due", s.o.priced(f.AmountDueCents),
-		"why", dash(f.Reason), "tries", count(int64(f.Attempts)), "last try", minute(f.Failed)+" UTC", "next try", next)}
+		"why", dash(f.Reason), "tries", api.Count(int64(f.Attempts)), "last try", minute(f.Failed)+" UTC", "next try", next)}
 }

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	tea "github.com/charmbracelet/bubbletea"
+
+	"tollgate/server/api"
 )
 
 // dialog says what an act will do and waits until what it concerns was typed.
@@ -55,7 +57,7 @@ func (m *model) confirm(d *dialog) tea.Cmd {
 			answer.of = d
 			return answer
 		}
-	case d.do != nil && typed == clean(d.want):
+	case d.do != nil && typed == api.Clean(d.want):
 		d.busy = true
 		return func() tea.Msg {
 			ctx, cancel := context.WithTimeout(ctx, actTime)
@@ -68,24 +70,24 @@ func (m *model) confirm(d *dialog) tea.Cmd {
 }
 
 func (d *dialog) body(s *shared, w, h int) []string {
-	lines := []string{s.st.title.Render(fit(clean(d.title), w))}
+	lines := []string{s.st.title.Render(fit(api.Clean(d.title), w))}
 	for _, t := range d.text {
-		lines = append(lines, wrap(clean(t), w)...)
+		lines = append(lines, wrap(api.Clean(t), w)...)
 	}
 	if len(d.more) > 0 {
 		lines = append(lines, "")
 		for _, l := range d.more {
-			lines = append(lines, clean(l))
+			lines = append(lines, api.Clean(l))
 		}
 	}
 	ask := "Type " + d.what + ":"
 	if d.want != "" {
-		ask = "Type " + d.what + ", " + clean(d.want) + ", and enter:"
+		ask = "Type " + d.what + ", " + api.Clean(d.want) + ", and enter:"
 	}
 	last := wrap(ask, w)
 	last = append(last, "> "+d.typed.view(s.st, w-2))
 	if d.wrong != "" {
-		last = append(last, wrap(s.st.bad.Render("FAILED: "+clean(d.wrong)), w)...)
+		last = append(last, wrap(s.st.bad.Render("FAILED: "+api.Clean(d.wrong)), w)...)
 	}
 	if d.busy {
 		last = append(last, "working...")

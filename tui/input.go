@@ -5,6 +5,8 @@ import (
 	"unicode/utf8"
 
 	tea "github.com/charmbracelet/bubbletea"
+
+	"tollgate/server/api"
 )
 
 // longest is how much can be typed: an e-mail address has at most 254 bytes.
@@ -31,7 +33,7 @@ func (i *input) key(k tea.KeyMsg) bool {
 	if k.Type != tea.KeyRunes && k.Type != tea.KeySpace || k.Alt {
 		return false
 	}
-	if typed := clean(string(k.Runes)); len(i.text)+len(typed) <= longest {
+	if typed := api.Clean(string(k.Runes)); len(i.text)+len(typed) <= longest {
 		i.text += typed
 	}
 	return true

@@ -302,7 +302,7 @@ func (m *model) View() string {
 	case m.help != nil:
 		lines = append(lines, m.help.view(m.st, m.w, room)...)
 	case m.detail != nil:
-		lines = append(lines, m.st.title.Render(fit(clean(m.detail.title), m.w)))
+		lines = append(lines, m.st.title.Render(fit(api.Clean(m.detail.title), m.w)))
 		lines = append(lines, m.detail.view(m.st, m.w, room-1)...)
 	default:
 		lines = append(lines, m.pages[m.at].body(m.w, room)...)
@@ -359,9 +359,9 @@ func (m *model) state() string {
 	case m.lost != nil:
 		var refused *api.Error
 		if errors.As(m.lost, &refused) && refused.Status < 500 {
-			return at + "  " + m.st.bad.Render("refused: "+clean(m.lost.Error()))
+			return at + "  " + m.st.bad.Render("refused: "+api.Clean(m.lost.Error()))
 		}
-		return at + "  " + m.st.bad.Render("RECONNECTING: "+clean(m.lost.Error()))
+		return at + "  " + m.st.bad.Render("RECONNECTING: "+api.Clean(m.lost.Error()))
 	case !m.heard:
 		return at + "  connecting"
 	}
@@ -372,9 +372,9 @@ func (m *model) state() string {
 func (m *model) bottom() string {
 	switch {
 	case m.notice.text != "" && m.notice.bad:
-		return m.st.bad.Render("FAILED: " + clean(m.notice.text))
+		return m.st.bad.Render("FAILED: " + api.Clean(m.notice.text))
 	case m.notice.text != "":
-		return m.st.bold.Render(clean(m.notice.text))
+		return m.st.bold.Render(api.Clean(m.notice.text))
 	case m.dialog != nil:
 		return footer(m.st, m.w, []key.Binding{label("enter", "do it once typed"), label("esc", "leave it")})
 	case m.prompt != nil:

@@ -109,7 +109,7 @@ func (p *overview) program() []string {
 	if v.TestClock {
 		state += ", " + p.st.warn.Render("ON A TEST CLOCK")
 	}
-	return []string{p.st.title.Render("TOLLGATE "+clean(dash(v.Version))) + "  " + state + fmt.Sprintf(", up %s, %s", span(time.Duration(v.UptimeMS)*time.Millisecond), plural(int64(v.Users), "user", "users"))}
+	return []string{p.st.title.Render("TOLLGATE "+api.Clean(dash(v.Version))) + "  " + state + fmt.Sprintf(", up %s, %s", span(time.Duration(v.UptimeMS)*time.Millisecond), plural(int64(v.Users), "user", "users"))}
 }
 
 func (p *overview) attention(w int) []string {
@@ -118,14 +118,14 @@ func (p *overview) attention(w int) []string {
 	}
 	lines := []string{p.st.title.Render("NEEDS ATTENTION")}
 	if !p.view.Ready {
-		lines = append(lines, p.st.bad.Render("! bad   not ready: "+clean(p.view.NotReady)))
+		lines = append(lines, p.st.bad.Render("! bad   not ready: "+api.Clean(p.view.NotReady)))
 	}
 	for _, a := range p.view.Attention {
-		sign, style := "- "+left(clean(a.Level), 5)+" ", p.st.warn
+		sign, style := "- "+left(api.Clean(a.Level), 5)+" ", p.st.warn
 		if a.Level == "bad" {
 			sign, style = "! bad   ", p.st.bad
 		}
-		for i, l := range wrap(clean(a.Text), w-width(sign)) {
+		for i, l := range wrap(api.Clean(a.Text), w-width(sign)) {
 			if i > 0 {
 				sign = strings.Repeat(" ", width(sign))
 			}
@@ -137,7 +137,7 @@ func (p *overview) attention(w int) []string {
 
 func (p *overview) traffic(w int) []string {
 	t := p.view.Traffic
-	rate := count(t.CallsPerSecond) + " calls/s "
+	rate := api.Count(t.CallsPerSecond) + " calls/s "
 	covered := time.Duration(int64(len(t.Samples))*t.SampleMS) * time.Millisecond
 	tail := fmt.Sprintf(" %s", span(covered))
 	return []string{
@@ -149,12 +149,12 @@ func (p *overview) traffic(w int) []string {
 
 func (p *overview) inFlight() string {
 	t := p.view.Traffic
-	text := fmt.Sprintf("%s in flight", count(t.InFlight))
+	text := fmt.Sprintf("%s in flight", api.Count(t.InFlight))
 	if t.Streaming > 0 {
-		text += fmt.Sprintf(", %s streaming", count(t.Streaming))
+		text += fmt.Sprintf(", %s streaming", api.Count(t.Streaming))
 	}
 	if t.Upgraded > 0 {
-		text += fmt.Sprintf(", %s upgraded", count(t.Upgraded))
+		text += fmt.Sprintf(", %s upgraded", api.Count(t.Upgraded))
 	}
 	return text
 }
@@ -175,7 +175,7 @@ func (p *overview) troubles(w int) []string {
 		reasons []api.ReasonCount
 	}{{"", p.view.Traffic.Outcomes}, {"refused: ", p.view.Traffic.Refusals}} {
 		for _, r := range list.reasons {
-			t.add(list.kind+r.Reason, count(r.Minute), count(r.Total))
+			t.add(list.kind+r.Reason, api.Count(r.Minute), api.Count(r.Total))
 		}
 	}
 	if len(t.rows) == 0 {
@@ -205,7 +205,7 @@ func dayChart(s *shared, days []api.UsedOnDay, w, h int) []string {
 	}
 	today := days[len(days)-1]
 	lines := []string{fit(s.st.title.Render(fmt.Sprintf("CALLS, LAST %d DAYS", len(days)))+
-		fmt.Sprintf("  today %s  most %s on %s", count(today.Calls), count(values[most]), clean(days[most].Date)), w)}
+		fmt.Sprintf("  today %s  most %s on %s", api.Count(today.Calls), api.Count(values[most]), api.Clean(days[most].Date)), w)}
 	for _, l := range chart(values, w, h) {
 		lines = append(lines, s.st.bar.Render(l))
 	}
@@ -218,7 +218,7 @@ func (p *overview) month(w int) []string {
 
 // monthLines is the open period of all users.
 func monthLines(s *shared, m api.MonthSoFar, at time.Time) []string {
-	head := s.st.title.Render("MONTH "+clean(m.Month)) + "  " + progress(m, at)
+	head := s.st.title.Render("MONTH "+api.Clean(m.Month)) + "  " + progress(m, at)
 	used := fmt.Sprintf("%s, %s, %s", plural(m.Calls, "call", "calls"), plural(m.Documents, "document", "documents"), plural(m.Tokens, "token", "tokens"))
 	revenue := "revenue is not rated yet"
 	if c := m.Charges; c != nil {
@@ -255,7 +255,7 @@ func (p *overview) ledger(w int) []string {
 		verified = "verified " + minute(l.LastVerify) + ": sound"
 	}
 	return []string{
-		p.st.title.Render("LEDGER") + fmt.Sprintf("  %s entries, %s, %s free", count(int64(l.Entries)), size(l.FileBytes), size(l.FreeBytes)),
+		p.st.title.Render("LEDGER") + fmt.Sprintf("  %s entries, %s, %s free", api.Count(int64(l.Entries)), api.Size(l.FileBytes), api.Size(l.FreeBytes)),
 		commits,
 		snapshot,
 		verified,

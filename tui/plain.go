@@ -96,11 +96,11 @@ func (s *shared) plainOverview(v api.Overview) []string {
 		attention = []string{"Nothing needs attention."}
 	}
 	t := v.Traffic
-	traffic := []string{p.st.title.Render("TRAFFIC"), count(t.CallsPerSecond) + " calls a second, " + p.inFlight(), p.latency()}
+	traffic := []string{p.st.title.Render("TRAFFIC"), api.Count(t.CallsPerSecond) + " calls a second, " + p.inFlight(), p.latency()}
 	days := newTable(column{head: "LAST DAYS"}, column{head: "CALLS", right: true}, column{head: "DOCUMENTS", right: true}, column{head: "TOKENS", right: true}, column{head: "COST", right: true})
 	for i := len(v.Days) - 1; i >= max(0, len(v.Days)-7); i-- {
 		d := v.Days[i]
-		days.add(d.Date, count(d.Calls), count(d.Documents), count(d.Tokens), s.o.money(d.CostCents))
+		days.add(d.Date, api.Count(d.Calls), api.Count(d.Documents), api.Count(d.Tokens), s.o.money(d.CostCents))
 	}
 	for _, block := range [][]string{attention, p.program(), traffic, p.troubles(plainWidth), days.lines(plainWidth), p.month(plainWidth), p.ledger(plainWidth), p.runs(plainWidth)} {
 		lines = append(append(lines, block...), "")
@@ -116,7 +116,7 @@ func (s *shared) plainUsers(v api.UsersView) []string {
 		column{head: "DOCUMENTS", right: true}, column{head: "TOKENS", right: true}, column{head: "COST", right: true}, column{head: "SO FAR", right: true},
 		column{head: "PROJECTED", right: true}, column{head: "STATUS"})
 	for _, u := range v.Users {
-		t.add(rowID(u), dash(u.Email), u.Plan, count(u.Calls), quotaText(u.Quota), count(u.Documents), count(u.Tokens), s.o.money(u.CostCents), s.o.money(u.ChargeCents),
+		t.add(rowID(u), dash(u.Email), u.Plan, api.Count(u.Calls), quotaText(u.Quota), api.Count(u.Documents), api.Count(u.Tokens), s.o.money(u.CostCents), s.o.money(u.ChargeCents),
 			s.o.money(u.ProjectedCents), statusText(u))
 	}
 	return t.lines(plainWidth)

@@ -180,13 +180,13 @@ func (p *records) body(w, h int) []string {
 	case p.paused:
 		head += "  " + p.st.warn.Render("PAUSED, "+plural(int64(len(p.waiting.Records)), "record waits", "records wait"))
 	case len(p.shown) > 0:
-		head += fmt.Sprintf("  the newest %s", count(int64(len(p.shown))))
+		head += fmt.Sprintf("  the newest %s", api.Count(int64(len(p.shown))))
 	}
 	if p.filter != "" {
-		head += fmt.Sprintf("  filter %q", clean(p.filter))
+		head += fmt.Sprintf("  filter %q", api.Clean(p.filter))
 	}
 	if p.skipped > 0 {
-		head += "  " + count(p.skipped) + " came too fast and were not looked at"
+		head += "  " + api.Count(p.skipped) + " came too fast and were not looked at"
 	}
 	lines := []string{head}
 	if len(p.shown) == 0 {
@@ -228,12 +228,12 @@ func addRecord(s *shared, t *table, r api.Record, users bool) {
 	if r.Estimated {
 		outcome += " (estimated)"
 	}
-	cost := exact(r.Cost.String())
+	cost := api.Exact(r.Cost.String())
 	if !r.Billed {
 		cost = "unbilled"
 	}
-	cells := []string{r.Time.UTC().Format("15:04:05"), strconv.Itoa(r.StatusCode), outcome, r.Route, count(r.Documents), count(r.Tokens),
-		cost, count(r.ResponseTimeMS) + " ms", r.RequestID}
+	cells := []string{r.Time.UTC().Format("15:04:05"), strconv.Itoa(r.StatusCode), outcome, r.Route, api.Count(r.Documents), api.Count(r.Tokens),
+		cost, api.Count(r.ResponseTimeMS) + " ms", r.RequestID}
 	at := 1
 	if users {
 		user := strconv.FormatUint(uint64(r.User), 10)
@@ -260,13 +260,13 @@ func recordDetail(s *shared, r api.Record) detailMsg {
 	if r.Estimated {
 		estimated = "yes: the answer had no usage"
 	}
-	pairs := []string{"request", r.RequestID, "entry", count(int64(r.Seq)), "time", r.Time.UTC().Format("2006-01-02 15:04:05.000") + " UTC",
+	pairs := []string{"request", r.RequestID, "entry", api.Count(int64(r.Seq)), "time", r.Time.UTC().Format("2006-01-02 15:04:05.000") + " UTC",
 		"user", strconv.FormatUint(uint64(r.User), 10), "key", strconv.FormatUint(uint64(r.Key), 10), "method", r.Method, "route", r.Route,
-		"status", strconv.Itoa(r.StatusCode), "outcome", r.Outcome, "took", count(r.ResponseTimeMS) + " ms",
-		"documents", count(r.Documents), "tokens", count(r.Tokens)}
+		"status", strconv.Itoa(r.StatusCode), "outcome", r.Outcome, "took", api.Count(r.ResponseTimeMS) + " ms",
+		"documents", api.Count(r.Documents), "tokens", api.Count(r.Tokens)}
 	for _, name := range slices.Sorted(maps.Keys(r.Meters)) {
-		pairs = append(pairs, name, count(r.Meters[name]))
+		pairs = append(pairs, name, api.Count(r.Meters[name]))
 	}
-	pairs = append(pairs, "cost", exact(r.Cost.String())+" "+upper(s.o.Currency), "billed", billed, "estimated", estimated)
+	pairs = append(pairs, "cost", api.Exact(r.Cost.String())+" "+upper(s.o.Currency), "billed", billed, "estimated", estimated)
 	return detailMsg{"RECORD " + r.RequestID, facts(pairs...)}
 }

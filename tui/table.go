@@ -3,6 +3,8 @@ package tui
 import (
 	"slices"
 	"strings"
+
+	"tollgate/server/api"
 )
 
 // column is a column of a table. Of those that do not fit the ones with the
@@ -33,7 +35,7 @@ func (t *table) add(cells ...string) {
 	row := make([]string, len(t.columns))
 	for i := range row {
 		if i < len(cells) {
-			row[i] = clean(cells[i])
+			row[i] = api.Clean(cells[i])
 		}
 	}
 	t.rows = append(t.rows, row)

@@ -59,7 +59,7 @@ type Options struct {
 }
 
 // money is a sum in minor units without its currency: 1,234.50.
-func (o Options) money(n int64) string { return cents(n, o.Digits) }
+func (o Options) money(n int64) string { return api.Minor(n, o.Digits) }
 
 // priced is a sum in minor units with its currency: 1,234.50 USD.
 func (o Options) priced(n int64) string { return o.money(n) + " " + upper(o.Currency) }

@@ -107,7 +107,7 @@ func (p *user) body(w, h int) []string {
 		return wrapAll([]string{"No user is chosen. Open one from Users (2) with enter, or press / and type an e-mail address or an id."}, w)
 	}
 	if p.view == nil {
-		return []string{p.st.title.Render("USER " + clean(p.asked))}
+		return []string{p.st.title.Render("USER " + api.Clean(p.asked))}
 	}
 	var rows []row
 	add := func(lines ...string) {
@@ -160,21 +160,21 @@ func (p *user) body(w, h int) []string {
 func (p *user) who() []string {
 	v := p.view
 	u := v.User
-	name := clean(dash(u.Email))
+	name := api.Clean(dash(u.Email))
 	for _, more := range []string{u.Name, u.Company} {
 		if more != "" {
-			name += ", " + clean(more)
+			name += ", " + api.Clean(more)
 		}
 	}
-	status := clean(statusText(v.Row))
+	status := api.Clean(statusText(v.Row))
 	if u.Status == "active" && !v.Row.Owes {
 		status = p.st.good.Render(status)
 	} else {
 		status = p.st.bad.Render(status)
 	}
-	plan := "plan " + clean(u.Plan)
+	plan := "plan " + api.Clean(u.Plan)
 	if u.NextPlan != nil {
-		plan += ", " + clean(u.NextPlan.Plan) + " from " + date(u.NextPlan.From)
+		plan += ", " + api.Clean(u.NextPlan.Plan) + " from " + date(u.NextPlan.From)
 	}
 	payment := "no payment method"
 	if u.PaymentMethod {
@@ -182,7 +182,7 @@ func (p *user) who() []string {
 	}
 	credits := ""
 	if v.Row.Balance != nil {
-		credits = ", credits " + count(*v.Row.Balance)
+		credits = ", credits " + api.Count(*v.Row.Balance)
 	}
 	used, charges := v.Usage.CurrentUsage, v.Usage.Charges
 	return []string{
@@ -190,7 +190,7 @@ func (p *user) who() []string {
 		status + ", " + plan + ", " + payment + credits + ", since " + date(u.Created),
 		fmt.Sprintf("month %04d-%02d: %s, %s, %s, cost %s", v.Usage.Period.Year, v.Usage.Period.Month,
 			plural(used.TotalCalls, "call", "calls"), plural(used.TotalDocuments, "document", "documents"), plural(used.TotalTokens, "token", "tokens"),
-			exact(used.Cost.String())),
+			api.Exact(used.Cost.String())),
 		fmt.Sprintf("charge %s so far (fee %s, usage %s), %s projected; %s unbilled", p.o.priced(charges.TotalCents), p.o.money(charges.BaseFeeCents),
 			p.o.money(charges.OverageCents), p.o.priced(v.Row.ProjectedCents), plural(used.UnbilledCalls, "call", "calls")),
 	}
@@ -202,14 +202,14 @@ func (p *user) quotas(w int) []string {
 		if n == 0 {
 			return "no limit a " + word
 		}
-		return count(int64(n)) + " a " + word
+		return api.Count(int64(n)) + " a " + word
 	}
 	limits := rates(v.PerMinute, "minute") + ", " + rates(v.PerDay, "day")
 	if l := v.User.SpendLimit; l != nil {
-		limits += ", spend limit " + exact(l.String())
+		limits += ", spend limit " + api.Exact(l.String())
 	}
 	if l := v.User.OwnSpendLimit; l != nil {
-		limits += ", own spend limit " + exact(l.String())
+		limits += ", own spend limit " + api.Exact(l.String())
 	}
 	lines := []string{p.st.title.Render("LIMITS") + "  " + limits}
 	if len(v.Quotas) == 0 {
@@ -220,7 +220,7 @@ func (p *user) quotas(w int) []string {
 		if quotaLevel(&q) > 0 {
 			text = p.st.warn.Render(text)
 		}
-		lines = append(lines, left(clean(q.Meter), 10)+" "+p.st.bar.Render(meter(q.Used, q.Limit, min(20, max(0, w-50))))+" "+text)
+		lines = append(lines, left(api.Clean(q.Meter), 10)+" "+p.st.bar.Render(meter(q.Used, q.Limit, min(20, max(0, w-50))))+" "+text)
 	}
 	return lines
 }
@@ -229,7 +229,7 @@ func (p *user) routes() *table {
 	t := newTable(column{head: "ROUTES", least: 16}, column{head: "CALLS", right: true}, column{head: "DOCUMENTS", right: true, drop: 2},
 		column{head: "TOKENS", right: true, drop: 3}, column{head: "COST", right: true, drop: 1})
 	for _, r := range p.view.Routes {
-		t.add(r.Route, count(r.Calls), count(r.Documents), count(r.Tokens), p.o.money(r.CostCents))
+		t.add(r.Route, api.Count(r.Calls), api.Count(r.Documents), api.Count(r.Tokens), p.o.money(r.CostCents))
 	}
 	return t
 }
@@ -259,7 +259,7 @@ func own(n *int, word string) string {
 	case *n == 0:
 		return "none/" + word
 	}
-	return count(int64(*n)) + "/" + word
+	return api.Count(int64(*n)) + "/" + word
 }
 
 func keyDetail(k api.Key) detailMsg {
@@ -281,7 +281,7 @@ func facts(pairs ...string) []string {
 	}
 	var lines []string
 	for i := 0; i+1 < len(pairs); i += 2 {
-		lines = append(lines, left(clean(pairs[i]), wide)+"  "+clean(pairs[i+1]))
+		lines = append(lines, left(api.Clean(pairs[i]), wide)+"  "+api.Clean(pairs[i+1]))
 	}
 	return lines
 }

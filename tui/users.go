@@ -191,13 +191,13 @@ func (p *users) body(w, h int) []string {
 		}
 		balance := "-"
 		if u.Balance != nil {
-			balance = count(*u.Balance)
+			balance = api.Count(*u.Balance)
 		}
 		name := dash(u.Email)
 		if u.Status != "active" || u.Owes {
 			name = "! " + name // where the status has no room
 		}
-		t.add(rowID(u), name, u.Plan, count(u.Calls), quota, bar, count(u.Documents), count(u.Tokens),
+		t.add(rowID(u), name, u.Plan, api.Count(u.Calls), quota, bar, api.Count(u.Documents), api.Count(u.Tokens),
 			p.o.money(u.CostCents), p.o.money(u.ChargeCents), p.o.money(u.ProjectedCents), balance, statusText(u))
 		if quotaLevel(u.Quota) > 0 {
 			t.style(4, p.st.warn.Render)
@@ -223,12 +223,12 @@ func (p *users) body(w, h int) []string {
 // head says which users are shown, of how many, in which order.
 func (p *users) head() string {
 	v := p.view
-	text := p.st.title.Render("USERS " + clean(v.Month))
+	text := p.st.title.Render("USERS " + api.Clean(v.Month))
 	if len(v.Users) > 0 {
-		text += fmt.Sprintf("  %s-%s of %s", count(int64(p.from+1)), count(int64(p.from+len(v.Users))), count(int64(v.Total)))
+		text += fmt.Sprintf("  %s-%s of %s", api.Count(int64(p.from+1)), api.Count(int64(p.from+len(v.Users))), api.Count(int64(v.Total)))
 	}
 	if p.query.Filter != "" {
-		text += fmt.Sprintf("  filter %q (of %s)", clean(p.query.Filter), count(int64(v.All)))
+		text += fmt.Sprintf("  filter %q (of %s)", api.Clean(p.query.Filter), api.Count(int64(v.All)))
 	}
 	return text + "  by " + p.query.Sort
 }
@@ -249,7 +249,7 @@ func quotaText(q *api.MeterQuota) string {
 	if q == nil {
 		return "unlimited"
 	}
-	text := fmt.Sprintf("%s / %s (%s)", count(q.Used), count(q.Limit), percent(q.Used, q.Limit))
+	text := fmt.Sprintf("%s / %s (%s)", api.Count(q.Used), api.Count(q.Limit), percent(q.Used, q.Limit))
 	switch quotaLevel(q) {
 	case 2:
 		if q.Soft {

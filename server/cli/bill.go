@@ -64,8 +64,8 @@ func printSummary(w io.Writer, s api.BillSummary, dry bool, currency string) {
 	if dry {
 		fmt.Fprintln(w, "Nothing was billed. It would be:")
 	}
-	facts(w, "month", s.Month, "users", count(int64(s.TotalUsers)), "charged", count(int64(s.Charged)), "skipped", count(int64(s.Skipped)),
-		"failed", count(int64(s.Failed)), "revenue", priced(s.TotalRevenueCents, currency))
+	facts(w, "month", s.Month, "users", api.Count(int64(s.TotalUsers)), "charged", api.Count(int64(s.Charged)), "skipped", api.Count(int64(s.Skipped)),
+		"failed", api.Count(int64(s.Failed)), "revenue", priced(s.TotalRevenueCents, currency))
 	if len(s.Errors) == 0 {
 		return
 	}
@@ -88,7 +88,7 @@ func inCurrency(cents int64, currency string) string {
 	if err != nil {
 		digits = 2 // a currency that this program does not know yet
 	}
-	return minor(cents, digits)
+	return api.Minor(cents, digits)
 }
 
 func (a *app) billStatus() *cobra.Command {
@@ -125,7 +125,7 @@ func printBillStatus(w io.Writer, s api.BillStatus) {
 	if len(s.Unbilled) > 0 {
 		t := newTable("UNBILLED", "USERS>")
 		for _, m := range s.Unbilled {
-			t.add(m.Month, count(int64(m.Users)))
+			t.add(m.Month, api.Count(int64(m.Users)))
 		}
 		fmt.Fprintln(w)
 		t.print(w)
@@ -133,7 +133,7 @@ func printBillStatus(w io.Writer, s api.BillStatus) {
 	if len(s.Invoices) > 0 {
 		t := newTable("INVOICES", "COUNT>", due)
 		for _, i := range s.Invoices {
-			t.add(i.State, count(int64(i.Count)), inCurrency(i.AmountDueCents, s.Currency))
+			t.add(i.State, api.Count(int64(i.Count)), inCurrency(i.AmountDueCents, s.Currency))
 		}
 		fmt.Fprintln(w)
 		t.print(w)
@@ -141,12 +141,12 @@ func printBillStatus(w io.Writer, s api.BillStatus) {
 	if len(s.Failures) > 0 {
 		t := newTable("NOT COLLECTED", "USER>", "E-MAIL", "STATE", due, "WHY", "TRIES>", "NEXT TRY (UTC)")
 		for _, f := range s.Failures {
-			t.add(f.Number, userID(f.User), dash(f.Email), f.State, inCurrency(f.AmountDueCents, s.Currency), dash(f.Reason), count(int64(f.Attempts)), dash(pointed(f.NextRetry, moment)))
+			t.add(f.Number, userID(f.User), dash(f.Email), f.State, inCurrency(f.AmountDueCents, s.Currency), dash(f.Reason), api.Count(int64(f.Attempts)), dash(pointed(f.NextRetry, moment)))
 		}
 		fmt.Fprintln(w)
 		t.print(w)
 		if s.MoreFailures > 0 {
-			fmt.Fprintf(w, "and %s older: tollgate invoice list --state past_due\n", count(int64(s.MoreFailures)))
+			fmt.Fprintf(w, "and %s older: tollgate invoice list --state past_due\n", api.Count(int64(s.MoreFailures)))
 		}
 	}
 	if len(s.Books) > 0 {

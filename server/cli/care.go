@@ -83,12 +83,12 @@ which no server may have open.`,
 func (a *app) ledgerReport(cmd *cobra.Command, r api.LedgerReport, sound string) error {
 	err := a.answer(r, func(w io.Writer) {
 		for _, p := range r.Problems {
-			fmt.Fprintln(w, clean(p))
+			fmt.Fprintln(w, api.Clean(p))
 		}
 		if len(r.Problems) == 0 {
-			fmt.Fprintf(w, "%s: %s entries, %s usage %s, %s %s.\nHead %s\n", clean(sound),
-				count(int64(r.Entries)), count(int64(r.Records)), plural(int(r.Records), "record"),
-				count(int64(r.Users)), plural(r.Users, "user"), r.Head)
+			fmt.Fprintf(w, "%s: %s entries, %s usage %s, %s %s.\nHead %s\n", api.Clean(sound),
+				api.Count(int64(r.Entries)), api.Count(int64(r.Records)), plural(int(r.Records), "record"),
+				api.Count(int64(r.Users)), plural(r.Users, "user"), r.Head)
 		}
 	})
 	if err == nil && len(r.Problems) > 0 {

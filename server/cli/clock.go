@@ -78,7 +78,7 @@ func (a *app) clock(ctx context.Context, ask func(*api.Client, context.Context) 
 		return a.answer(state, func(w io.Writer) {
 			fmt.Fprintf(w, "%s UTC (%s clock)\n", moment(state.Now), state.Mode)
 			if state.Doubt != "" {
-				fmt.Fprintf(w, "It is in doubt, and nothing is billed: %s. If it is right: tollgate clock accept\n", clean(state.Doubt))
+				fmt.Fprintf(w, "It is in doubt, and nothing is billed: %s. If it is right: tollgate clock accept\n", api.Clean(state.Doubt))
 			}
 		})
 	})

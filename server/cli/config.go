@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tollgate/server/api"
 	"tollgate/server/config"
 )
 
@@ -68,7 +69,7 @@ func (a *app) checkConfig(path string) error {
 		result.Config = c.Summary()
 	}
 	return errors.Join(err, a.answer(result, func(w io.Writer) {
-		fmt.Fprintf(w, "%s is sound. It says:\n\n", clean(path))
+		fmt.Fprintf(w, "%s is sound. It says:\n\n", api.Clean(path))
 		result.Config.WriteText(w)
 	}))
 }

@@ -49,7 +49,7 @@ wait, and expire.`,
 					return err
 				}
 				return a.answer(granted, func(w io.Writer) {
-					fmt.Fprintf(w, "%s has %s credits more, and %s now.\n", clean(args[0]), money(granted.Amount.String()), money(granted.Balance.String()))
+					fmt.Fprintf(w, "%s has %s credits more, and %s now.\n", api.Clean(args[0]), api.Exact(granted.Amount.String()), api.Exact(granted.Balance.String()))
 				})
 			})
 		},
@@ -85,19 +85,19 @@ is in their records.`,
 func printCredits(w io.Writer, c api.UserCredits) {
 	expiring := ""
 	if next := c.ExpiringNext; next != nil {
-		expiring = money(next.Amount.String()) + " at " + moment(next.Expires) + " UTC"
+		expiring = api.Exact(next.Amount.String()) + " at " + moment(next.Expires) + " UTC"
 	}
 	uncovered := ""
 	if c.Uncovered != 0 {
-		uncovered = money(c.Uncovered.String())
+		uncovered = api.Exact(c.Uncovered.String())
 	}
-	facts(w, "balance", money(c.Balance.String()), "expiring next", expiring, "granted", money(c.Granted.String()),
-		"burnt", money(c.Burnt.String()), "expired or taken back", money(c.Taken.String()), "uncovered", uncovered)
+	facts(w, "balance", api.Exact(c.Balance.String()), "expiring next", expiring, "granted", api.Exact(c.Granted.String()),
+		"burnt", api.Exact(c.Burnt.String()), "expired or taken back", api.Exact(c.Taken.String()), "uncovered", uncovered)
 	if len(c.Grants) > 0 {
 		fmt.Fprintln(w)
 		t := newTable("GRANT>", "LEFT>", "SOURCE", "EXPIRES")
 		for _, g := range c.Grants {
-			t.add(fmt.Sprint(g.ID), money(g.Left.String()), string(g.Source), until(g.Expires))
+			t.add(fmt.Sprint(g.ID), api.Exact(g.Left.String()), string(g.Source), until(g.Expires))
 		}
 		t.print(w)
 	}
@@ -109,7 +109,7 @@ func printCredits(w io.Writer, c api.UserCredits) {
 			if e.Source != "" {
 				what = string(e.Source)
 			}
-			t.add(moment(e.Time), what, fmt.Sprint(e.Grant), money(e.Amount.String()), dash(e.Reason))
+			t.add(moment(e.Time), what, fmt.Sprint(e.Grant), api.Exact(e.Amount.String()), dash(e.Reason))
 		}
 		t.print(w)
 	}

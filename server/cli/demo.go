@@ -102,7 +102,7 @@ func (a *app) greet(ctx context.Context, client *api.Client, d demoStarted) erro
 		if err != nil {
 			return err
 		}
-		t.add(userID(u.ID), u.Email, u.Plan, count(used.CurrentUsage.TotalCalls), money(used.CurrentUsage.Cost.String()), money(used.Charges.TotalDollars.String()))
+		t.add(userID(u.ID), u.Email, u.Plan, api.Count(used.CurrentUsage.TotalCalls), api.Exact(used.CurrentUsage.Cost.String()), api.Exact(used.Charges.TotalDollars.String()))
 	}
 	return a.answer(d, func(w io.Writer) {
 		fmt.Fprintf(w, "The built-in sample API is on %s, with six months of usage.\n\n", d.URL)

@@ -41,7 +41,7 @@ func printExplanation(w io.Writer, e api.Explanation) {
 	i := e.Invoice
 	fmt.Fprintf(w, "%s of user %s, %s, %s: %s\n", invoiceName(i), userID(i.User), invoiceMonth(i), i.State, priced(i.TotalCents, i.Currency))
 	if r := e.Record; r != nil {
-		fmt.Fprintf(w, "\nCall %s, %s UTC, %s: %s\n", clean(r.Record.RequestID), moment(r.Record.Time), clean(r.Record.Route), clean(r.Where))
+		fmt.Fprintf(w, "\nCall %s, %s UTC, %s: %s\n", api.Clean(r.Record.RequestID), moment(r.Record.Time), api.Clean(r.Record.Route), api.Clean(r.Where))
 	}
 	day := ""
 	for n, l := range e.Lines {
@@ -49,7 +49,7 @@ func printExplanation(w io.Writer, e api.Explanation) {
 		if e.Record != nil && slices.Contains(e.Record.Lines, n) {
 			mark = "  <- the call counts here"
 		}
-		fmt.Fprintf(w, "\n%d. %s\n   %s  %s%s\n", n+1, clean(l.Description), l.Kind, priced(l.AmountCents, i.Currency), mark)
+		fmt.Fprintf(w, "\n%d. %s\n   %s  %s%s\n", n+1, api.Clean(l.Description), l.Kind, priced(l.AmountCents, i.Currency), mark)
 		if len(l.Days) == 0 {
 			continue
 		}
@@ -57,12 +57,12 @@ func printExplanation(w io.Writer, e api.Explanation) {
 		calls := int64(0)
 		for _, d := range l.Days {
 			for _, r := range d.Routes {
-				t.add("  "+d.Date, r.Route, count(r.Calls), quantityOf(l.Meter, r.Quantity), money(r.Cost.String()))
+				t.add("  "+d.Date, r.Route, api.Count(r.Calls), quantityOf(l.Meter, r.Quantity), api.Exact(r.Cost.String()))
 				calls += r.Calls
 			}
 			day = recordsCommand(i.User, d)
 		}
-		t.add("  total", "", count(calls), quantityOf(l.Meter, l.Quantity), money(l.Cost.String()))
+		t.add("  total", "", api.Count(calls), quantityOf(l.Meter, l.Quantity), api.Exact(l.Cost.String()))
 		fmt.Fprintln(w)
 		t.print(w)
 	}
@@ -70,7 +70,7 @@ func printExplanation(w io.Writer, e api.Explanation) {
 		t := newTable("USED", "ROUTE", "CALLS>", "DOCUMENTS>", "TOKENS>", "COST>")
 		for _, d := range e.Days {
 			for _, r := range d.Routes {
-				t.add(d.Date, r.Route, count(r.Calls), count(r.Documents), count(r.Tokens), money(r.Cost.String()))
+				t.add(d.Date, r.Route, api.Count(r.Calls), api.Count(r.Documents), api.Count(r.Tokens), api.Exact(r.Cost.String()))
 			}
 			day = recordsCommand(i.User, d)
 		}
@@ -94,14 +94,14 @@ func meterHeading(meter string) string {
 	if meter == "calls" {
 		return ">"
 	}
-	return clean(meter) + ">"
+	return api.Clean(meter) + ">"
 }
 
 func quantityOf(meter string, n int64) string {
 	if meter == "calls" {
 		return ""
 	}
-	return count(n)
+	return api.Count(n)
 }
 
 func printProof(w io.Writer, e api.Explanation) {
@@ -111,13 +111,13 @@ func printProof(w io.Writer, e api.Explanation) {
 		fmt.Fprintf(w, "Proved: no billed call, rated again: exactly these lines and %s.\n", priced(e.Proof.TotalCents, i.Currency))
 	case e.Proof.Proved:
 		fmt.Fprintf(w, "Proved: %s %s in entries %d to %d, rated again: exactly these lines and %s.\n",
-			count(e.Proof.Usage.TotalCalls), plural(int(e.Proof.Usage.TotalCalls), "call"), i.Ledger.First, i.Ledger.Last, priced(e.Proof.TotalCents, i.Currency))
+			api.Count(e.Proof.Usage.TotalCalls), plural(int(e.Proof.Usage.TotalCalls), "call"), i.Ledger.First, i.Ledger.Last, priced(e.Proof.TotalCents, i.Currency))
 	}
 	for _, p := range e.Proof.Problems {
-		fmt.Fprintln(w, "NOT PROVED: "+clean(p))
+		fmt.Fprintln(w, "NOT PROVED: "+api.Clean(p))
 	}
 	if e.Late.Calls != 0 || e.Late.PendingCents != 0 {
-		fmt.Fprintf(w, "Late: %s %s of this month came after it was sealed", count(e.Late.Calls), plural(int(e.Late.Calls), "call"))
+		fmt.Fprintf(w, "Late: %s %s of this month came after it was sealed", api.Count(e.Late.Calls), plural(int(e.Late.Calls), "call"))
 		if e.Late.PendingCents == 0 {
 			fmt.Fprintln(w, "; nothing of that is open.")
 		} else {

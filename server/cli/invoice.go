@@ -161,7 +161,7 @@ func printInvoice(w io.Writer, i api.Invoice) {
 	for _, l := range i.Lines {
 		quantity, price := "", ""
 		if l.Quantity != 0 {
-			quantity, price = count(l.Quantity), money(l.UnitPrice.String())
+			quantity, price = api.Count(l.Quantity), api.Exact(l.UnitPrice.String())
 		}
 		t.add(l.Kind, l.Description, quantity, price, inCurrency(l.AmountCents, i.Currency))
 	}

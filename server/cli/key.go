@@ -111,7 +111,7 @@ func (a *app) keyList() *cobra.Command {
 				}
 				return a.answer(keys, func(w io.Writer) {
 					if len(keys) == 0 {
-						fmt.Fprintf(w, "%s has no keys.\n", clean(args[0]))
+						fmt.Fprintf(w, "%s has no keys.\n", api.Clean(args[0]))
 						return
 					}
 					t := newTable("KEY>", "NAME", "PREFIX", "SCOPE", "STATUS", "LAST USED", "RULES")
@@ -147,7 +147,7 @@ func ownLimit(n int, window string) string {
 	if n == 0 {
 		return "unlimited " + window
 	}
-	return count(int64(n)) + " " + window
+	return api.Count(int64(n)) + " " + window
 }
 
 func pointed(t *time.Time, write func(time.Time) string) string {

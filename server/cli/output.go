@@ -4,12 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 	"unicode/utf8"
+
+	"tollgate/server/api"
 )
 
 // answer prints v as one JSON value with --json, else calls people to print it
@@ -78,7 +78,7 @@ func newTable(headings ...string) *table {
 func (t *table) add(cells ...string) {
 	row := make([]string, len(cells))
 	for i, c := range cells {
-		row[i] = clean(c)
+		row[i] = api.Clean(c)
 	}
 	t.rows = append(t.rows, row)
 }
@@ -114,59 +114,10 @@ func facts(w io.Writer, pairs ...string) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for i := 0; i+1 < len(pairs); i += 2 {
 		if pairs[i+1] != "" {
-			fmt.Fprintf(tw, "%s\t%s\n", pairs[i], clean(pairs[i+1]))
+			fmt.Fprintf(tw, "%s\t%s\n", pairs[i], api.Clean(pairs[i+1]))
 		}
 	}
 	tw.Flush()
-}
-
-// clean replaces control characters: names and routes come from outside, and a
-// terminal obeys escape sequences.
-func clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == utf8.RuneError || unicode.Is(unicode.Bidi_Control, r) {
-			return '?'
-		}
-		return r
-	}, s)
-}
-
-// count writes a number with thousands separators: 1,234,567.
-func count(n int64) string {
-	digits := strconv.FormatInt(n, 10)
-	sign := ""
-	if digits[0] == '-' {
-		sign, digits = "-", digits[1:]
-	}
-	return sign + group3(digits)
-}
-
-func group3(digits string) string {
-	var b strings.Builder
-	for i := range len(digits) {
-		if i > 0 && (len(digits)-i)%3 == 0 {
-			b.WriteByte(',')
-		}
-		b.WriteByte(digits[i])
-	}
-	return b.String()
-}
-
-// money writes an exact decimal such as "1234.500000000" for people: the zeros
-// at its end beyond cents are dropped, nothing is rounded.
-func money(decimal string) string {
-	sign := ""
-	if rest, negative := strings.CutPrefix(decimal, "-"); negative {
-		sign, decimal = "-", rest
-	}
-	whole, fraction, point := strings.Cut(decimal, ".")
-	if !point {
-		return sign + group3(whole)
-	}
-	for len(fraction) > 2 && fraction[len(fraction)-1] == '0' {
-		fraction = fraction[:len(fraction)-1]
-	}
-	return sign + group3(whole) + "." + fraction
 }
 
 // moment writes an instant in UTC to the second, nothing for the zero time.
@@ -183,21 +134,6 @@ func date(t time.Time) string {
 		return ""
 	}
 	return t.UTC().Format(time.DateOnly)
-}
-
-// size writes bytes with a binary unit: 512 B, 1.5 KiB, 27.0 MiB.
-func size(n int64) string {
-	if n < 1024 {
-		return fmt.Sprintf("%d B", n)
-	}
-	value, unit := float64(n), ""
-	for _, unit = range []string{"KiB", "MiB", "GiB", "TiB"} {
-		value /= 1024
-		if value < 1023.95 {
-			break
-		}
-	}
-	return fmt.Sprintf("%.1f %s", value, unit)
 }
 
 // dash stands for an empty cell.

@@ -8,26 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestNumbersForPeople(t *testing.T) {
+func TestTimesForPeople(t *testing.T) {
 	for _, c := range []struct{ got, want string }{
-		{count(0), "0"},
-		{count(999), "999"},
-		{count(1000), "1,000"},
-		{count(1234567), "1,234,567"},
-		{count(-1234), "-1,234"},
-		{count(-1 << 63), "-9,223,372,036,854,775,808"},
-		{money("234.500000000"), "234.50"},
-		{money("1234567.000000001"), "1,234,567.000000001"},
-		{money("-1234.120000000"), "-1,234.12"},
-		{money("0.000000000"), "0.00"},
-		{money("0.005000000"), "0.005"},
-		{money("1000"), "1,000"},
-		{size(0), "0 B"},
-		{size(1023), "1023 B"},
-		{size(1024), "1.0 KiB"},
-		{size(1024*1024 - 1), "1.0 MiB"},
-		{size(27 << 20), "27.0 MiB"},
-		{size(5 << 40), "5.0 TiB"},
 		{moment(time.Time{}), ""},
 		{moment(time.Date(2025, 1, 2, 3, 4, 5, 6, time.FixedZone("", 3600))), "2025-01-02 02:04:05"},
 		{date(time.Date(2025, 1, 2, 3, 4, 5, 6, time.UTC)), "2025-01-02"},

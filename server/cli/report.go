@@ -58,7 +58,7 @@ func (a *app) reportTop() *cobra.Command {
 					}
 					t := newTable("USER>", "E-MAIL", "CALLS>", "DOCUMENTS>", "COST>")
 					for _, u := range top {
-						t.add(userID(u.User), dash(u.Email), count(u.TotalCalls), count(u.TotalDocuments), minor(u.TotalCostCents, digits))
+						t.add(userID(u.User), dash(u.Email), api.Count(u.TotalCalls), api.Count(u.TotalDocuments), api.Minor(u.TotalCostCents, digits))
 					}
 					t.print(w)
 				})

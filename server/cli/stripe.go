@@ -33,7 +33,7 @@ a further price.`,
 				return a.answer(plans, func(w io.Writer) {
 					t := newTable("PLAN", "PRODUCT", "PRICE", "MADE NOW>")
 					for _, p := range plans {
-						t.add(p.Plan, p.Product, dash(text(p.Price)), count(int64(len(p.Made))))
+						t.add(p.Plan, p.Product, dash(text(p.Price)), api.Count(int64(len(p.Made))))
 					}
 					t.print(w)
 				})
@@ -83,6 +83,6 @@ func printStripe(w io.Writer, r api.StripeReport) {
 	facts(w, "account", r.Account, "mode", mode, "key", key, "clock", "Stripe's is "+(time.Duration(r.ClockMS)*time.Millisecond).String()+" before ours",
 		"API version", r.APIVersion, "webhook", webhook)
 	for _, p := range r.Problems {
-		fmt.Fprintln(w, "problem: "+clean(p))
+		fmt.Fprintln(w, "problem: "+api.Clean(p))
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"tollgate/server/api"
 )
 
 // progress shows how far long work has come, on a terminal, at most ten times
@@ -25,9 +27,9 @@ func (a *app) progress(what string) (step func(done, total int64), end func()) {
 		shown = now
 		if total > 0 {
 			percent := 100 * float64(min(done, total)) / float64(total)
-			fmt.Fprintf(a.Stderr, "\r\x1b[K%s: %.0f%% (%s of %s)", what, percent, count(done), count(total))
+			fmt.Fprintf(a.Stderr, "\r\x1b[K%s: %.0f%% (%s of %s)", what, percent, api.Count(done), api.Count(total))
 		} else {
-			fmt.Fprintf(a.Stderr, "\r\x1b[K%s: %s", what, count(done))
+			fmt.Fprintf(a.Stderr, "\r\x1b[K%s: %s", what, api.Count(done))
 		}
 	}
 	return step, func() {
@@ -48,13 +50,13 @@ func (a *app) mayAsk(cmd *cobra.Command) error {
 
 // confirm asks a person to type word.
 func (a *app) confirm(consequence, word string) error {
-	fmt.Fprintf(a.Stderr, "%s\nType %s to go on: ", consequence, clean(word))
+	fmt.Fprintf(a.Stderr, "%s\nType %s to go on: ", consequence, api.Clean(word))
 	line, err := bufio.NewReader(a.Stdin).ReadString('\n')
 	if err != nil && line == "" {
 		return fmt.Errorf("reading the confirmation: %w", err)
 	}
 	if typed := strings.TrimSpace(line); typed != word {
-		return hint("nothing was changed", fmt.Errorf("%q is not %s", clean(typed), word))
+		return hint("nothing was changed", fmt.Errorf("%q is not %s", api.Clean(typed), word))
 	}
 	return nil
 }

@@ -144,10 +144,10 @@ func printTerm(w io.Writer, t api.Terms, currency string) {
 	}
 	var quota, overage []string
 	for _, meter := range slices.Sorted(maps.Keys(t.Quota)) {
-		quota = append(quota, count(t.Quota[meter])+" "+meter)
+		quota = append(quota, api.Count(t.Quota[meter])+" "+meter)
 	}
 	for _, meter := range slices.Sorted(maps.Keys(t.Overage)) {
-		overage = append(overage, money(t.Overage[meter].String())+" for each of "+meter)
+		overage = append(overage, api.Exact(t.Overage[meter].String())+" for each of "+meter)
 	}
 	if len(quota) == 0 {
 		quota = []string{"unlimited"}
@@ -155,7 +155,7 @@ func printTerm(w io.Writer, t api.Terms, currency string) {
 	for _, p := range t.Prices {
 		text := p.Model + " prices for " + p.Meter
 		if p.Model == "unit" {
-			text = money(p.Unit.String()) + " for each of " + p.Meter
+			text = api.Exact(p.Unit.String()) + " for each of " + p.Meter
 		}
 		overage = append(overage, text)
 	}

@@ -50,35 +50,33 @@ func printUsage(w io.Writer, u api.MonthUsage, currency string) {
 	used, charges := u.CurrentUsage, u.Charges
 	quota := "unlimited"
 	if u.Quota.Total != nil {
-		quota = fmt.Sprintf("%s / %s %s (%s%%)", count(u.Quota.Used), count(*u.Quota.Total), u.Quota.Meter, u.Quota.PercentUsed)
+		quota = fmt.Sprintf("%s / %s %s (%s%%)", api.Count(u.Quota.Used), api.Count(*u.Quota.Total), u.Quota.Meter, u.Quota.PercentUsed)
 	}
 	name := u.Email
 	if name == "" {
 		name = "user " + userID(u.User)
 	}
-	fmt.Fprintf(w, "%s, plan %s, %04d-%02d (%s)\n\n", clean(name), clean(u.SubscriptionTier), u.Period.Year, u.Period.Month, u.Period.Timezone)
+	fmt.Fprintf(w, "%s, plan %s, %04d-%02d (%s)\n\n", api.Clean(name), api.Clean(u.SubscriptionTier), u.Period.Year, u.Period.Month, u.Period.Timezone)
 	facts(w, "quota", quota)
 	fmt.Fprintln(w)
 	t := newTable("USED", ">")
-	t.add("calls", count(used.TotalCalls))
-	t.add("documents", count(used.TotalDocuments))
-	t.add("tokens", count(used.TotalTokens))
+	t.add("calls", api.Count(used.TotalCalls))
+	t.add("documents", api.Count(used.TotalDocuments))
+	t.add("tokens", api.Count(used.TotalTokens))
 	for _, meter := range slices.Sorted(maps.Keys(used.Meters)) {
-		t.add(meter, count(used.Meters[meter]))
+		t.add(meter, api.Count(used.Meters[meter]))
 	}
-	t.add("unbilled calls", count(used.UnbilledCalls))
-	t.add("cost at the price list", money(used.Cost.String()))
+	t.add("unbilled calls", api.Count(used.UnbilledCalls))
+	t.add("cost at the price list", api.Exact(used.Cost.String()))
 	t.print(w)
 	fmt.Fprintln(w)
 	digits := charges.TotalDollars.Digits
 	t = newTable("CHARGES", strings.ToUpper(currency)+">")
-	t.add("fee", minor(charges.BaseFeeCents, digits))
-	t.add("overage", minor(charges.OverageCents, digits))
-	t.add("total", minor(charges.TotalCents, digits))
+	t.add("fee", api.Minor(charges.BaseFeeCents, digits))
+	t.add("overage", api.Minor(charges.OverageCents, digits))
+	t.add("total", api.Minor(charges.TotalCents, digits))
 	t.print(w)
 }
-
-func minor(n int64, digits int) string { return money(ledger.FormatMinor(n, digits)) }
 
 func (a *app) usageRecords() *cobra.Command {
 	var (
@@ -178,17 +176,17 @@ func printRecords(w io.Writer, user string, q api.RecordsQuery, page api.Records
 		case !r.Billed:
 			note = "unbilled"
 		}
-		t.add(moment(r.Time), r.Route, strconv.Itoa(r.StatusCode), count(r.ResponseTimeMS), count(r.Documents), count(r.Tokens), money(r.Cost.String()), note)
+		t.add(moment(r.Time), r.Route, strconv.Itoa(r.StatusCode), api.Count(r.ResponseTimeMS), api.Count(r.Documents), api.Count(r.Tokens), api.Exact(r.Cost.String()), note)
 	}
 	t.print(w)
 	if page.NextCursor != nil {
-		fmt.Fprintf(w, "\nThere are more: --cursor %s\n", clean(*page.NextCursor))
+		fmt.Fprintf(w, "\nThere are more: --cursor %s\n", api.Clean(*page.NextCursor))
 	}
 }
 
 // noRecords says that a user has no such calls.
 func noRecords(user string, q api.RecordsQuery) string {
-	user = clean(user)
+	user = api.Clean(user)
 	switch {
 	case q.Cursor != "":
 		return user + " has no more calls."

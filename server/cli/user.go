@@ -88,7 +88,7 @@ func (a *app) userList() *cobra.Command {
 				none := true
 				err := c.EachUser(cmd.Context(), func(u api.User) error {
 					none = false
-					t.add(userID(u.ID), dash(u.Email), u.Plan, userStatus(u), count(int64(u.Keys)), date(u.Created))
+					t.add(userID(u.ID), dash(u.Email), u.Plan, userStatus(u), api.Count(int64(u.Keys)), date(u.Created))
 					return nil
 				})
 				if err != nil {
@@ -139,14 +139,14 @@ func printUser(w io.Writer, u api.User) {
 		"user", userID(u.ID), "e-mail", u.Email, "name", u.Name, "company", u.Company, "address", u.Address, "tax id", u.TaxID,
 		"plan", u.Plan, "next plan", next, "status", userStatus(u), "created", moment(u.Created)+" UTC", "closed", closed,
 		"spend limit", limitText(u.SpendLimit), "own limit", limitText(u.OwnSpendLimit),
-		"payment method", onFile, "Stripe customer", u.StripeCustomer, "active keys", count(int64(u.Keys)))
+		"payment method", onFile, "Stripe customer", u.StripeCustomer, "active keys", api.Count(int64(u.Keys)))
 }
 
 func limitText(limit *ledger.Amount) string {
 	if limit == nil {
 		return "none"
 	}
-	return money(limit.String()) + " a month"
+	return api.Exact(limit.String()) + " a month"
 }
 
 func (a *app) userPlan() *cobra.Command {
@@ -172,7 +172,7 @@ without fee) acts at once, anything else at the next period.`,
 					return err
 				}
 				return a.answer(changed, func(w io.Writer) {
-					fmt.Fprintf(w, "%s is on plan %s from %s UTC.\n", clean(args[0]), clean(changed.SubscriptionTier), moment(changed.EffectiveAt))
+					fmt.Fprintf(w, "%s is on plan %s from %s UTC.\n", api.Clean(args[0]), api.Clean(changed.SubscriptionTier), moment(changed.EffectiveAt))
 				})
 			})
 		},
@@ -198,7 +198,7 @@ func (a *app) previewPlan(ctx context.Context, c *api.Client, user string, chang
 	return a.answer(p, func(w io.Writer) {
 		currency := status.Ledger.Currency
 		fmt.Fprintf(w, "Nothing was changed. %s would be on plan %s from %s UTC, for %s a month.\n\n",
-			clean(user), clean(p.SubscriptionTier), moment(p.EffectiveAt), priced(p.FeeCents, currency))
+			api.Clean(user), api.Clean(p.SubscriptionTier), moment(p.EffectiveAt), priced(p.FeeCents, currency))
 		t := newTable("THIS MONTH", "BEFORE>", "AFTER>")
 		t.add("fee", inCurrency(p.Before.FeeCents, currency), inCurrency(p.After.FeeCents, currency))
 		meters := maps.Clone(p.Before.Quota)
@@ -213,7 +213,7 @@ func (a *app) previewPlan(ctx context.Context, c *api.Client, user string, chang
 
 func quotaText(quota map[string]int64, meter string) string {
 	if n, ok := quota[meter]; ok {
-		return count(n)
+		return api.Count(n)
 	}
 	return "unlimited"
 }
@@ -304,7 +304,7 @@ func who(u api.User) string {
 	if u.Email == "" {
 		return "User " + userID(u.ID)
 	}
-	return clean(u.Email)
+	return api.Clean(u.Email)
 }
 
 func userID(id ledger.UserID) string { return strconv.FormatUint(uint64(id), 10) }
