@@ -224,7 +224,7 @@ func checkLive(path string, s *told, goOn bool) error {
 	if err != nil {
 		return err
 	}
-	err = hasGroups(l, s)
+	err = errors.Join(hasGroups(l, s), hasBought(l, s.done["bought"]))
 	if goOn && err == nil {
 		u := call(0, 0, 1, start, 0)
 		if s.done["users added"] {
@@ -282,6 +282,46 @@ func hasGroups(l *ledger.Ledger, s *told) error {
 	return nil
 }
 
+// hasBought proves that what was paid for was granted, and nothing else was.
+func hasBought(l *ledger.Ledger, acked bool) error {
+	a := l.Account(buyer)
+	if a == nil {
+		return nil
+	}
+	var want ledger.Amount
+	for _, ref := range a.User().Payments {
+		if (ref.Grant != 0) != (ref.State == ledger.PaymentPaid) || ref.Grant != 0 && !a.User().Told(ledger.CreditsBought, ref.Month, "") {
+			return fmt.Errorf("payment %+v, notices %+v", ref, a.User().Notices)
+		}
+		if ref.Grant != 0 {
+			want = 10_000 * ledger.Unit
+		}
+	}
+	a.Lock()
+	sums := a.CreditSums()
+	a.Unlock()
+	if sums.Granted != want || acked && want == 0 {
+		return fmt.Errorf("%v credits were granted, want %v; the purchase was acknowledged: %v", sums.Granted, want, acked)
+	}
+	return nil
+}
+
+const buyer = 3 // who buys credits
+
+// buy has a pack of credits paid.
+func (b *busyProcess) buy() error {
+	p, err := b.l.AddPayment(start, "test", purchase(buyer))
+	if err != nil {
+		return err
+	}
+	_, err = b.l.ChangePayment(start, "test", buyer, p.ID, func(p *ledger.Payment) error {
+		collected(p)
+		p.Tell = []ledger.Notice{{Code: ledger.CreditsBought}}
+		return nil
+	})
+	return err
+}
+
 // busy is what is watched: it makes a ledger in a folder, fills it while
 // checkpoints run, backs it up, restores it, and has it mended.
 func busy(args []string) error {
@@ -291,6 +331,8 @@ func busy(args []string) error {
 		b.open("opened"),
 		func() error { return ledger.AddUsers(b.l, start, 1100) },
 		say("users added"),
+		b.buy,
+		say("bought"),
 		func() error { return b.fill(3, false) },
 		func() error { return b.fill(5, true) },
 		func() error { return b.l.EraseUser(start, "test", 7) },
@@ -384,7 +426,13 @@ func (b *busyProcess) append(groups int, after time.Duration) error {
 		at := start.Add(after)
 		for i := range records {
 			records[i] = call(ledger.UserID(1+(g*97+i*331)%1100), 0, 1, at, int64(1+g%5))
+			if i == 3 {
+				records[i].User = buyer
+			}
 			records[i].Counter = uint32(16*g + i)
+			if records[i].User == buyer {
+				records[i].Burnt = ledger.Unit
+			}
 		}
 		if _, err := fmt.Printf("append %d %d\n", g, len(records)); err != nil {
 			return err

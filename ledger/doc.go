@@ -6,7 +6,8 @@
 // [Ledger] is an open file. [Usage] is the record of one metered call, handed
 // over with [Ledger.Append], which gives a [Pending] to wait on. [Account] is a
 // user with what has been used; its lock makes "settled + held + asked <=
-// limit" one step for admission. [Amount] is money and [Period] a billing
+// limit" one step for admission. [Invoice] and [Payment] are what is owed and
+// collected, [Notice] what is told of it. [Amount] is money and [Period] a billing
 // month. Everything else is read through methods of Ledger.
 //
 // The package knows no clock, no network, no logger and no rule of price: time
@@ -20,7 +21,7 @@
 // others, so that these can grow fields. Kinds: the ledger's identity, usage,
 // user, plan assignment, key, plan and route versions, names, periods, time
 // zones, corrections, test clock, epochs, invoices, the payment provider, credits
-// granted and taken. Numbers of kinds are never reused.
+// granted and taken, payments, notices. Numbers of kinds are never reused.
 //
 // Each entry is chained: head = SHA-256(head before, format byte, stored
 // bytes). Entries are packed into values of at most 2,016 bytes, two of which
@@ -47,6 +48,40 @@
 // snapshot; the invoice itself is read from the log. Each entry carries what it
 // moves between the accounts of the books, which sums to zero. What was sealed,
 // lines, total, number, range and head, never changes.
+//
+// # Payments
+//
+// A [Payment] is money that is no invoice's: for credits, or for usage of a month
+// before its invoice. Like an invoice, each entry is the whole payment as it is from
+// then on, with the intent of the call to the provider that is under way, and what
+// moves in the books; memory has a [PaymentRef] in the user's snapshot. What it is
+// for and comes to never changes. The id is the number of its first entry, so that
+// nobody has to count.
+//
+// The credits that were bought are granted by the entry behind the one in which the
+// payment becomes paid: one commit has both or none, and the grant names the
+// payment. In the same entry it gets the number of its receipt, the next over all
+// users.
+//
+// What was charged of a month is the Advance of its invoice, which must say so. Where
+// the month comes to less, the rest is carried, below zero. Money that goes back
+// lowers what was sold or is earned, save what was used already: that is Owed, as if
+// it were carried, until it is paid or a new invoice asks for it. The entries of
+// these payments are next to the invoice's, in its commit.
+//
+// # Notices
+//
+// A [Notice] is told once for a code, month and subject, and is logged in the commit
+// of what it tells of: with an invoice or payment by their Tell, with a record by the
+// account's [Watcher]. The writer asks it before the commit, with totals and credits
+// as they will be when the record and all before it are folded, and puts the notice
+// right behind the record: what crosses a threshold is told however the process ends.
+// Accounts without a watcher cost nothing. A notice that cannot be stored is left out;
+// it is no reason to lose a record.
+//
+// Each attempt to deliver a notice is an entry of it, until it is done with. Memory
+// has a [NoticeRef] of those that are not, and of the others for three months after
+// their own, so that a record which comes late tells nothing again.
 //
 // # Credits
 //
@@ -112,6 +147,12 @@
 //     file (fold.go), in short read transactions: bbolt cannot use freed pages again
 //     while one is open. The copy appears under its name when it is durable.
 //   - A restored ledger begins a new epoch.
+//   - A payment whose intent has no outcome was perhaps made: whoever opens the ledger
+//     asks the provider. One that is paid has its credits; one that is not has none.
+//   - A notice that is not done with is perhaps delivered: it goes out again, with the
+//     same id.
+//   - Entries that an unfinished checkpoint has in a user's row are not folded into it
+//     again: what the row has forgotten stays forgotten.
 //
 // # Invariants that Verify proves
 //
@@ -122,6 +163,11 @@
 // one invoice a user and month, or one that names the void one it replaces; numbers
 // without gaps; lines that sum to the total; moves that follow from them; states
 // that follow each other; no more collected than is due; sealed heads on the chain;
+// payments that follow from what they were, with moves that follow from them, receipt
+// numbers without gaps, each of the provider's ids of one payment; credits next to
+// each purchase that becomes paid, and none that name a payment elsewhere; what
+// invoices ask for of payments noted next to them; one notice of a code, month and
+// subject, as far as they are kept in mind, that tells what it told;
 // no credits burnt or taken but those that were there;
 // accounts, months, hours and registry equal what the log gives; remembered ids are those of the entries
 // they lead to; the checkpoint is on the chain, which ends as the tail says;

@@ -115,9 +115,11 @@ func TestKilled(t *testing.T) {
 	path := filepath.Join(scratch(t), "tollgate.db")
 	r := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
 	seen := map[uint32]bool{}
+	asked := map[ledger.UserID]ledger.Amount{} // credits, by records
 	var cursor uint64
+	var last uint32 // receipt that was acknowledged
 	for round := range rounds {
-		acked, users := killAfter(t, path, round, r.IntN(4000))
+		acked, users, receipts := killAfter(t, path, round, r.IntN(4000))
 		l, err := ledger.Open(path, ledger.Options{Now: start})
 		if err != nil {
 			t.Fatalf("round %d: %v", round, err)
@@ -127,6 +129,7 @@ func TestKilled(t *testing.T) {
 				t.Errorf("round %d: record %d is there twice", round, u.Counter)
 			}
 			seen[u.Counter], cursor = true, u.Seq
+			asked[u.User] += u.Burnt + u.Uncovered
 			return true
 		}); err != nil {
 			t.Fatal(err)
@@ -140,6 +143,10 @@ func TestKilled(t *testing.T) {
 			if l.AccountByEmail(email) == nil {
 				t.Errorf("round %d: user %s was acknowledged and is missing", round, email)
 			}
+		}
+		last = max(last, receipts)
+		if err := creditsAddUp(l, asked, last); err != nil {
+			t.Errorf("round %d: %v", round, err)
 		}
 		total, err := l.Month(0, ledger.MonthOf(2025, 1))
 		if got := ledger.Sum(total).Calls; err != nil || got != int64(len(seen)) {
@@ -158,12 +165,44 @@ func TestKilled(t *testing.T) {
 			t.Fatalf("round %d: %v", round, err)
 		}
 	}
-	t.Logf("%d records in %d rounds", len(seen), rounds)
+	t.Logf("%d records and %d receipts in %d rounds", len(seen), last, rounds)
+}
+
+// creditsAddUp proves that what was paid for was granted, all that records asked for
+// was burnt or noted as uncovered, and acknowledged receipts are there.
+func creditsAddUp(l *ledger.Ledger, asked map[ledger.UserID]ledger.Amount, receipts uint32) error {
+	paid := uint32(0)
+	for id := ledger.UserID(1); id <= buyers; id++ {
+		a := l.Account(id)
+		if a == nil {
+			return nil // killed before there were users
+		}
+		var want ledger.Amount
+		for _, ref := range a.User().Payments {
+			if (ref.Grant != 0) != (ref.State == ledger.PaymentPaid) {
+				return fmt.Errorf("payment %+v", ref)
+			}
+			if ref.Grant != 0 {
+				paid++
+				want += 10 * ledger.Unit
+			}
+		}
+		a.Lock()
+		s, balance := a.CreditSums(), a.Balance(start)
+		a.Unlock()
+		if s.Granted != want || s.Burnt+s.Uncovered != asked[id] || balance != s.Granted-s.Burnt || balance < 0 {
+			return fmt.Errorf("user %d bought %v credits and used %v; there are %v of %+v", id, want, asked[id], balance, s)
+		}
+	}
+	if paid < receipts {
+		return fmt.Errorf("receipt %d was acknowledged, and %d payments are paid", receipts, paid)
+	}
+	return nil
 }
 
 // killAfter starts a process that appends and kills it when it has said so many
 // times that something is durable. It returns what.
-func killAfter(t *testing.T, path string, round, after int) (acked []uint32, users []string) {
+func killAfter(t *testing.T, path string, round, after int) (acked []uint32, users []string, receipts uint32) {
 	t.Helper()
 	cmd := inRole("appender", path, fmt.Sprint(round))
 	said, err := cmd.StdoutPipe()
@@ -180,9 +219,11 @@ func killAfter(t *testing.T, path string, round, after int) (acked []uint32, use
 				t.Fatal(err)
 			}
 		}
-		var record uint32
+		var record, receipt uint32
 		if _, err := fmt.Sscanf(lines.Text(), "record %d", &record); err == nil {
 			acked = append(acked, record)
+		} else if _, err := fmt.Sscanf(lines.Text(), "receipt %d", &receipt); err == nil {
+			receipts = max(receipts, receipt)
 		} else if email, ok := strings.CutPrefix(lines.Text(), "user "); ok {
 			users = append(users, email)
 		}
@@ -191,8 +232,10 @@ func killAfter(t *testing.T, path string, round, after int) (acked []uint32, use
 	if err := cmd.Wait(); !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
 		t.Fatalf("the process ended by itself: %v", err)
 	}
-	return acked, users
+	return acked, users, receipts
 }
+
+const buyers = 5 // users who buy credits and burn them
 
 // appender is what killAfter kills.
 func appender(args []string) error {
@@ -222,6 +265,9 @@ func appender(args []string) error {
 				n := next.Add(1)
 				u := call(ledger.UserID(r.IntN(manyUsers)+1), 0, 1, start.Add(time.Duration(n)*time.Millisecond), 1)
 				u.Counter = n
+				if n%8 == 0 {
+					u.User, u.Burnt = ledger.UserID(1+r.IntN(buyers)), ledger.Unit
+				}
 				if err := l.AppendOne(u.Time, &u, nil).Wait(context.Background()); err != nil {
 					failed <- err
 					return
@@ -230,6 +276,16 @@ func appender(args []string) error {
 			}
 		}()
 	}
+	go func() {
+		for {
+			for id := ledger.UserID(1); id <= buyers; id++ {
+				if err := buyTen(l, id); err != nil {
+					failed <- err
+					return
+				}
+			}
+		}
+	}()
 	go func() {
 		for i := 0; ; i++ {
 			email := fmt.Sprintf("%d-%d@example.com", round, i)
@@ -245,4 +301,20 @@ func appender(args []string) error {
 		}
 	}()
 	return <-failed
+}
+
+// buyTen has ten credits bought, and says so.
+func buyTen(l *ledger.Ledger, id ledger.UserID) error {
+	p := purchase(id)
+	p.Credits = 10 * ledger.Unit
+	begun, err := l.AddPayment(start, "test", p)
+	if err != nil {
+		return err
+	}
+	paid, err := l.ChangePayment(start, "test", id, begun.ID, func(p *ledger.Payment) error { collected(p); return nil })
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Printf("receipt %d\n", paid.Number)
+	return err
 }
