@@ -96,7 +96,8 @@ func (s *till) admit(user ledger.UserID, n int64) (*admission.Hold, *admission.R
 	return s.gate.Admit(c, admission.Ask{Now: s.now, Route: scanned, Asked: ledger.Quantities{Documents: n}})
 }
 
-// settle records a call of n documents that was admitted.
+// settle records a call of n documents that was admitted. The entry that it returns
+// is the record's where nothing else is logged meanwhile.
 func (s *till) settle(h *admission.Hold, n int64) uint64 {
 	s.t.Helper()
 	s.mu.Lock()
@@ -120,7 +121,7 @@ func (s *till) settle(h *admission.Hold, n int64) uint64 {
 		h.Abandon()
 		s.t.Error(err)
 	}
-	return u.Seq
+	return s.ledger.LastSeq()
 }
 
 // call makes a call of n documents.

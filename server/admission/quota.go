@@ -89,8 +89,8 @@ func (g *Gate) quotaExceeded(m *moment, meter string, limit, used, asked int64) 
 
 // checkSpend refuses a call that would take the period's usage charges beyond
 // the spend limit, or, on a plan that charges as usage comes, what is not paid of
-// them beyond the plan's exposure. What is included adds nothing to them, and always
-// passes.
+// them and of the periods before beyond the plan's exposure. What is included adds
+// nothing to them, and always passes.
 func (g *Gate) checkSpend(h *Hold, m *moment) *Refusal {
 	used := h.user.sum(h.Caller.Account, m.period.Month)
 	before, err := m.schedule.UsageCharge(used, ledger.PlanTotals{})
@@ -114,8 +114,8 @@ func (g *Gate) checkSpend(h *Hold, m *moment) *Refusal {
 		r.Reset = m.period.End
 		return r
 	}
-	if limit := m.exposure(); limit > 0 && unpaid(m.terms, after) > limit {
-		open := unpaid(m.terms, before)
+	if limit := m.exposure(); limit > 0 && unpaid(m.terms, after) > limit-m.owed {
+		open := unpaid(m.terms, before) + m.owed
 		g.attend(m.user.ID)
 		return g.tooMuch(PaymentRequired, limit, open, "Usage of "+g.money(open.Minor(g.basis.Digits))+" is not paid yet, with the calls that are running, and at most "+
 			g.money(limit.Minor(g.basis.Digits))+" can be. See to the payment method, and calls pass again when it is paid.")
@@ -132,7 +132,7 @@ func (g *Gate) tooMuch(code string, limit, used ledger.Amount, detail string) *R
 	return r
 }
 
-// exposure is how much usage of the period may be unpaid at once; 0: any.
+// exposure is how much may be unpaid at once; 0: any.
 func (t *terms) exposure() ledger.Amount {
 	if t.plan.Billing != pricing.Realtime {
 		return 0

@@ -27,6 +27,7 @@ type terms struct {
 	names    []string      // of their limits
 	spend    int64         // nanos: the lower of the user's two spend limits; -1: none
 	advance  ledger.Amount // nanos: what was paid of the period's usage as it came
+	owed     ledger.Amount // nanos: what is not paid of invoices of the periods before
 	own      []int         // Key.Counts of the keys with a day limit of their own
 }
 
@@ -87,6 +88,13 @@ func (g *Gate) terms(a *ledger.Account, u *user, now time.Time) (*terms, error) 
 	}
 	var err error
 	if t.advance, err = ledger.FromMinor(snapshot.Advance(t.period.Month), g.basis.Digits); err != nil {
+		return nil, err
+	}
+	var owed int64
+	for _, i := range snapshot.Invoices {
+		owed += i.Due
+	}
+	if t.owed, err = ledger.FromMinor(owed, g.basis.Digits); err != nil {
 		return nil, err
 	}
 	if t.schedule, err = g.book.Schedule(t.versions, snapshot, t.period, g.basis); err != nil {
