@@ -62,4 +62,5 @@ type NoticeRef struct {
 	Month   Month    `json:"month"`
 	Subject string   `json:"subject,omitempty"`
 	Done    bool     `json:"done,omitempty"`
+	GivenUp bool     `json:"given_up,omitempty"` // on one way out at least
 }

@@ -181,6 +181,10 @@ func (n *Notice) fits() bool {
 	return err == nil && len(stored) <= maxEntry-binary.MaxVarintLen64
 }
 
+func (n *Notice) givenUp() bool {
+	return slices.ContainsFunc(n.Deliveries, func(d Delivery) bool { return d.GivenUp })
+}
+
 func (n Notice) same(o Notice) bool {
 	return n.Code == o.Code && n.Month == o.Month && n.Subject == o.Subject
 }
@@ -326,7 +330,7 @@ func (s *state) enterNotice(seq uint64, b *noticeEntered, done skip) error {
 		return nil
 	}
 	refs := s.accounts[n.User].User().Notices
-	ref := NoticeRef{ID: n.ID, Seq: seq, Code: n.Code, Month: n.Month, Subject: n.Subject, Done: n.Done}
+	ref := NoticeRef{ID: n.ID, Seq: seq, Code: n.Code, Month: n.Month, Subject: n.Subject, Done: n.Done, GivenUp: n.givenUp()}
 	at := slices.IndexFunc(refs, func(r NoticeRef) bool { return r.ID == n.ID })
 	if at < 0 && n.ID != NoticeID(seq) {
 		return nil // it is forgotten
