@@ -50,7 +50,7 @@ func (b *Billing) advancePayment(ctx context.Context, u *ledger.User, id ledger.
 	return p, refused, nil
 }
 
-const opLook = "look" // what became of a page
+const opLook = "look" // what became of a page, or of what was paid
 
 // nextPaymentOp is what is to be done at the provider about a payment now.
 func (b *Billing) nextPaymentOp(p *ledger.Payment) string {
@@ -59,7 +59,7 @@ func (b *Billing) nextPaymentOp(p *ledger.Payment) string {
 		return p.Intent.Op
 	case p.Next.IsZero() || p.Next.After(b.Now()):
 		return ""
-	case p.Kind == ledger.PurchasePayment || p.State == ledger.PaymentPending && p.Provider != "":
+	case p.Kind == ledger.PurchasePayment || p.State == ledger.PaymentPaid || p.State == ledger.PaymentPending && p.Provider != "":
 		return opLook
 	}
 	return opCollect

@@ -11,15 +11,22 @@ import (
 
 // takeBack takes up what of a paid payment was refunded or is disputed: what is
 // left of its credits goes with the money, and what was burnt is owed, as is usage
-// that was charged as it came and is disputed. Each step leaves what the next one
-// looks for, so that a crash in between changes nothing. answer tells that the
-// receipt is what became of the payment's intent, which is done with then.
+// that was charged as it came and is disputed. answer tells that the receipt is what
+// became of the payment's intent, which is done with then.
 func (b *Billing) takeBack(p *ledger.Payment, r Receipt, answer bool) (*ledger.Payment, error) {
-	if r.Refunded == p.Refunded && r.Disputed == p.Disputed {
+	if r.Refunded == p.Refunded && r.Disputed == p.Disputed && p.Next.IsZero() {
 		if !answer {
 			return p, nil
 		}
 		return b.recordPayment(p, "provider", func(p *ledger.Payment) { p.Intent = nil })
+	}
+	if p.Kind.Buys() {
+		// Credits are taken in entries of their own. Should the process end between
+		// them and the last one, it is looked at again what they were taken for.
+		var err error
+		if p, err = b.recordPayment(p, "provider", func(p *ledger.Payment) { p.Next = b.Now() }); err != nil {
+			return nil, err
+		}
 	}
 	back := min(r.Refunded+r.Disputed, p.Total)
 	asked, err := b.askedFor(p)
@@ -40,7 +47,7 @@ func (b *Billing) takeBack(p *ledger.Payment, r Receipt, answer bool) (*ledger.P
 		if answer {
 			p.Intent = nil
 		}
-		p.Refunded, p.Disputed = r.Refunded, r.Disputed
+		p.Refunded, p.Disputed, p.Next = r.Refunded, r.Disputed, noTime
 		if p.PaidBy == "" {
 			p.Owed = max(owed, 0)
 		}
