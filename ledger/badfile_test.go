@@ -57,6 +57,13 @@ func smallLedger(t testing.TB) []byte {
 		} else {
 			changeInvoice(t, l, made[0].ID, pay)
 		}
+		for _, u := range users[:3] {
+			p := addPayment(t, l, purchase(u.ID))
+			changePayment(t, l, u.ID, p.ID, func(p *ledger.Payment) {
+				collected(p)
+				p.Provider, p.Tell = fmt.Sprint("cs_", p.ID), []ledger.Notice{{Code: ledger.CreditsBought, Subject: fmt.Sprint(p.ID)}}
+			})
+		}
 		if month < 2 {
 			if err := l.Checkpoint(context.Background()); err != nil {
 				t.Fatal(err)
@@ -108,6 +115,14 @@ func use(path string) error {
 		see("a user's records", l.UserRecords(ctx, a.ID(), 0, time.Time{}, start.AddDate(0, 1, 0), none))
 		_, e := l.Month(a.ID(), ledger.MonthOf(2025, 1))
 		see("a month", e)
+		for _, ref := range a.User().Payments {
+			_, e := l.Payment(a.ID(), ref.ID)
+			see("a payment", e)
+		}
+		for _, ref := range a.User().Notices {
+			_, e := l.Notice(a.ID(), ref.ID)
+			see("a notice", e)
+		}
 		see("hours", l.Hours(a.ID(), start, start.AddDate(0, 3, 0), func(ledger.RouteHour) error { return nil }))
 	}
 	_, e := l.Recall(time.Time{}, [16]byte{0, 3, 3, 1})

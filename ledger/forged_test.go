@@ -159,7 +159,7 @@ func TestForgedPayments(t *testing.T) {
 		{"never begun", changed(func(p *ledger.Payment) { p.ID += 100 }), "cannot be read as it was before"},
 		{"of a stranger", changed(func(p *ledger.Payment) { p.User = 9 }), "a payment of user 9, who was never added"},
 		{"what it owes is asked for by nothing", func(_, p ledger.Payment) list {
-			p.Owed, p.AskedIn = 0, 1
+			p.Owed, p.AskedIn, p.Asked = 0, 1, 11900
 			return list{ledger.PaymentEntry{Payment: p}}
 		}, "says that invoice 1 asks for 11900"},
 		{"what it owes is forgiven", func(_, p ledger.Payment) list {
@@ -174,7 +174,7 @@ func TestForgedPayments(t *testing.T) {
 		{"more asked for than is owed", func(_, p ledger.Payment) list {
 			i := bill(p.User, january, 12000)
 			i.ID, i.Number, i.Lines = 1, 1, []ledger.InvoiceLine{{Kind: ledger.CarriedIn, Amount: 12000, Payment: p.ID}}
-			p.Owed, p.AskedIn = 0, 1
+			p.Owed, p.AskedIn, p.Asked = 0, 1, 11900
 			return list{i, ledger.PaymentEntry{Payment: p}}
 		}, "says that invoice 1 asks for 11900"},
 		{"a notice twice", func(_, _ ledger.Payment) list {

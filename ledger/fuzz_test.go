@@ -45,7 +45,8 @@ func someUsage() *entry {
 func FuzzDecodeEntry(f *testing.F) {
 	n := numberedNames{}
 	f.Add(appendUsage(nil, someUsage(), 1736942400000, n.number), int64(1736942400000))
-	for _, b := range []body{genesis{ID: "x"}, userChange{User: User{ID: 1}}, keyChange{Key: Key{ID: 1, User: 1}}, periodOpened{}, corrected{}} {
+	for _, b := range []body{genesis{ID: "x"}, userChange{User: User{ID: 1}}, keyChange{Key: Key{ID: 1, User: 1}}, periodOpened{}, corrected{},
+		paymentEntered{Payment: Payment{User: 1, Intent: &Intent{}, Lines: []InvoiceLine{{Amount: 1}}}, Moves: []Move{{cash, 1}}}, noticeEntered{Notice: Notice{User: 1, Deliveries: []Delivery{{}}}}} {
 		stored, err := appendBody(nil, &entry{logged: 2, body: b}, 1)
 		if err != nil {
 			f.Fatal(err)
@@ -72,7 +73,7 @@ func FuzzDecodeEntry(f *testing.F) {
 		if err := decodeEntry(b, last, &again, n.name); err != nil {
 			t.Fatalf("%+v, written and read again: %v", first, err)
 		}
-		sameOf(t, "entry", first, again, cmp.AllowUnexported(entry{}, userChange{}, corrected{}, versionMade{}, granted{}, taken{}), cmpopts.EquateComparable())
+		sameOf(t, "entry", first, again, cmp.AllowUnexported(entry{}, userChange{}, corrected{}, versionMade{}, granted{}, taken{}, noticeEntered{}), cmpopts.EquateComparable())
 	})
 }
 
@@ -262,6 +263,8 @@ func FuzzApply(f *testing.F) {
 		userChange{User: User{ID: 2}}, keyChange{Key: Key{ID: 1, User: 1, HashHex: strings.Repeat("01", 32)}}, nameGiven{16, "x"}, clockSet{}, epochBegun{},
 		corrected{User: 1, Period: 24300}, zoneSet{Zone: "Asia/Kolkata", From: 24301}, periodOpened{}, versionMade{Version{ID: 2}}, assignment{User: 1},
 		granted{User: 1, Grant: Grant{Source: Purchase, Amount: Unit}}, taken{User: 1, Grant: 10, Amount: Unit, Reason: "expired"},
+		paymentEntered{Payment: Payment{User: 1, Kind: PurchasePayment, Number: 1}, Moves: []Move{{cash, 1}}}, paymentEntered{Payment: Payment{ID: 10, User: 1, Lines: []InvoiceLine{{}}}},
+		granted{User: 1, Grant: Grant{Source: Purchase, Amount: Unit}, Payment: 10}, noticeEntered{Notice: Notice{User: 1, Code: "a"}}, noticeEntered{Notice: Notice{ID: 10, User: 1, Done: true}},
 	} {
 		stored, err := appendBody(nil, &entry{logged: 2, body: b}, 1)
 		if err != nil {

@@ -146,7 +146,7 @@ func (l *Ledger) askFor(now time.Time, by string, i *Invoice, done *[]PaymentID)
 		}
 		*done = append(*done, old.ID)
 		p := *old
-		p.Owed, p.AskedIn = 0, i.ID
+		p.Owed, p.AskedIn, p.Asked = 0, i.ID, old.Asked+old.Owed
 		more, err := l.paymentBodies(now, by, old, &p)
 		if err != nil {
 			return nil, err

@@ -220,6 +220,24 @@ func TestPaymentLives(t *testing.T) {
 				f.change(func(p *ledger.Payment) { p.Disputed = 0 })
 			}, books{"cash": 16900, "revenue": -240, "sold": -14760, "tax": -1900}, 0, false, false},
 		},
+		"money that goes back in two parts, asked for twice": {
+			begun(purchase, nil),
+			paid,
+			{"burnt", func(f *life) { f.burn(10_000 * ledger.Unit) }, paid.books, 0, false, false},
+			{"refunded in part", changed(func(p *ledger.Payment) { p.Refunded, p.Owed = 1900, 1900 }), books{"cash": 10000, "carried": 1900, "sold": -10000, "tax": -1900}, 0, true, true},
+			{"asked for", func(f *life) { f.ask(january, 100) }, books{"cash": 10000, "receivable": 2000, "revenue": -100, "sold": -10000, "tax": -1900}, 0, true, true},
+			{"paid again", func(f *life) { f.changeInvoice(pay) }, books{"cash": 12000, "revenue": -100, "sold": -10000, "tax": -1900}, 0, false, false},
+			{"disputed", func(f *life) {
+				f.change(func(p *ledger.Payment) { p.Disputed, p.Owed = 10000, p.Total-p.Asked })
+			}, books{"cash": 2000, "carried": 10000, "revenue": -100, "sold": -10000, "tax": -1900}, 0, true, true},
+			{"asked for, too", func(f *life) {
+				f.ask(january+1, 100)
+				p, err := f.l.Payment(f.user, f.payments[0])
+				if err != nil || p.Asked != p.Total || p.Owed != 0 {
+					f.t.Errorf("%+v, %v", p, err)
+				}
+			}, books{"cash": 2000, "receivable": 10100, "revenue": -200, "sold": -10000, "tax": -1900}, 0, true, true},
+		},
 		"a dispute that is lost, and paid by hand": {
 			begun(purchase, nil),
 			paid,

@@ -247,7 +247,7 @@ func (m *model) changeNotice(t *rapid.T) {
 	}
 	n := rapid.SampledFrom(u.notices).Draw(t, "notice")
 	next := *n
-	next.Deliveries = append(slices.Clone(n.Deliveries), ledger.Delivery{Channel: "mail", Attempts: 1, Next: m.later()})
+	next.Deliveries = append(slices.Clone(n.Deliveries), ledger.Delivery{Channel: "mail", Attempts: 1, Next: m.later(), GivenUp: rapid.IntRange(0, 3).Draw(t, "given up") == 3})
 	next.Done = rapid.Bool().Draw(t, "done")
 	got, err := m.l.ChangeNotice(m.now, u.user.ID, n.ID, func(n *ledger.Notice) error {
 		n.Deliveries, n.Done = next.Deliveries, next.Done
@@ -355,7 +355,8 @@ func (m *model) checkPayments(t *rapid.T, id ledger.UserID) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n.Done != ref.Done || n.Code != ref.Code || n.Month != ref.Month || n.Subject != ref.Subject {
+		givenUp := slices.ContainsFunc(n.Deliveries, func(d ledger.Delivery) bool { return d.GivenUp })
+		if n.Done != ref.Done || givenUp != ref.GivenUp || n.Code != ref.Code || n.Month != ref.Month || n.Subject != ref.Subject {
 			t.Fatalf("notice %+v is kept as %+v", n, ref)
 		}
 		told = append(told, n)

@@ -50,7 +50,8 @@ type Payment struct {
 	Refunded int64     `json:"refunded,omitempty"` // given back by refunds
 	Disputed int64     `json:"disputed,omitempty"` // taken back by disputes that are open or lost
 	Owed     int64     `json:"owed,omitempty"`     // of what went back, for credits that were burnt or usage that was had
-	AskedIn  InvoiceID `json:"asked_in,omitempty"` // the invoice that asks for Owed; 0: none yet
+	AskedIn  InvoiceID `json:"asked_in,omitempty"` // the newest invoice that asks for what was Owed; 0: none yet
+	Asked    int64     `json:"asked,omitempty"`    // what invoices have asked for of it, ever
 	PaidBy   string    `json:"paid_by,omitempty"`  // reference of a payment of Owed outside the provider
 
 	Provider string `json:"provider,omitempty"` // the provider's id of the page or payment

@@ -42,7 +42,7 @@ func (p *Payment) follows(old *Payment) ([]Move, error) {
 		was = *old
 		a, b := *old, *p
 		for _, v := range []*Payment{&a, &b} { // what may change
-			v.State, v.Number, v.PaidAt, v.Refunded, v.Disputed, v.Owed, v.AskedIn = "", 0, b.PaidAt, 0, 0, 0, 0
+			v.State, v.Number, v.PaidAt, v.Refunded, v.Disputed, v.Owed, v.AskedIn, v.Asked = "", 0, b.PaidAt, 0, 0, 0, 0, 0
 			v.Method, v.PaidBy, v.Provider, v.URL, v.Intent, v.Tries, v.Attempts, v.Failed, v.Failure, v.Next = "", "", "", "", nil, 0, 0, b.Failed, "", b.Next
 			v.Tell = nil
 		}
@@ -59,7 +59,7 @@ func (p *Payment) follows(old *Payment) ([]Move, error) {
 		return nil, fmt.Errorf("%w: an intent is replaced without an outcome", errPayment)
 	case p.PaidBy != was.PaidBy && (p.PaidBy == "" || p.Owed != 0 || was.Owed == 0 || p.AskedIn != was.AskedIn || p.Back() != was.Back()):
 		return nil, fmt.Errorf("%w: what it owes was paid by %q", errPayment, p.PaidBy)
-	case p.AskedIn != was.AskedIn && (p.AskedIn == 0 || p.Owed != 0 || was.Owed == 0):
+	case p.AskedIn != was.AskedIn && (p.AskedIn == 0 || p.Owed != 0 || was.Owed == 0 || p.Asked != was.Asked+was.Owed) || p.AskedIn == was.AskedIn && p.Asked != was.Asked:
 		return nil, fmt.Errorf("%w: invoice %d asks for what it owes", errPayment, p.AskedIn)
 	}
 	var b moves

@@ -200,6 +200,7 @@ func TestImpossiblePayments(t *testing.T) {
 		"owing below zero":      func(p *ledger.Payment) { p.Owed = -1 },
 		"owing what it has":     func(p *ledger.Payment) { p.Owed = 1 },
 		"asked for":             func(p *ledger.Payment) { p.AskedIn = 1 },
+		"asked for in part":     func(p *ledger.Payment) { p.Asked = 1 },
 		"settled":               func(p *ledger.Payment) { p.PaidBy = "transfer" },
 		"fewer tries":           func(p *ledger.Payment) { p.Tries-- },
 		"an intent replaced":    func(p *ledger.Payment) { p.Intent = &ledger.Intent{Op: "page", Key: "k2", At: start} },
@@ -320,6 +321,10 @@ func TestImpossibleDebts(t *testing.T) {
 	}
 	if _, err := f.l.AddInvoices(start, "test", []ledger.Invoice{ask(january+1, 0)}); err == nil {
 		t.Error("nothing is asked for")
+	}
+	p, err := f.l.Payment(f.user, id)
+	if err != nil || p.Asked != 11900 {
+		t.Errorf("asked for: %+v, %v", p, err)
 	}
 	ref, _ := f.l.Account(f.user).User().PaymentRef(id)
 	if want := status(t, f.l).Seq; ref.AskedIn != f.invoices[0] || ref.Owed != 0 || ref.Seq != want {
