@@ -29,13 +29,11 @@ func (b *Billing) takeBack(p *ledger.Payment, r Receipt, answer bool) (*ledger.P
 		}
 	}
 	back := min(r.Refunded+r.Disputed, p.Total)
-	asked, err := b.askedFor(p)
-	if err != nil {
-		return nil, err
-	}
+	asked := b.askedFor(p, back)
 	owed := min(r.Disputed, p.Total) - asked // refunds of usage are given
 	var gone ledger.Amount
 	if p.Kind.Buys() {
+		var err error
 		if gone, owed, err = b.takeCredits(p, back-asked); err != nil {
 			return nil, err
 		}
@@ -59,26 +57,15 @@ func (b *Billing) takeBack(p *ledger.Payment, r Receipt, answer bool) (*ledger.P
 	})
 }
 
-// askedFor is what invoices have asked for already of what a payment owed.
-func (b *Billing) askedFor(p *ledger.Payment) (asked int64, err error) {
-	if p.AskedIn == 0 {
-		return 0, nil
+// askedFor is what invoices have asked for of back minor units that went back, or,
+// where a dispute was won since, of more.
+func (b *Billing) askedFor(p *ledger.Payment, back int64) int64 {
+	invoices := b.Ledger.Account(p.User).User().Invoices
+	void := slices.ContainsFunc(invoices, func(r ledger.InvoiceRef) bool { return r.ID == p.AskedIn && r.State == ledger.Void })
+	if void { // nobody has paid that
+		return min(p.Asked, back)
 	}
-	for _, ref := range b.Ledger.Account(p.User).User().Invoices {
-		if ref.State == ledger.Void || ref.ID > p.AskedIn {
-			continue
-		}
-		i, err := b.Ledger.Invoice(ref.ID)
-		if err != nil {
-			return 0, err
-		}
-		for _, l := range i.Lines {
-			if l.Payment == p.ID {
-				asked += l.Amount
-			}
-		}
-	}
-	return asked, nil
+	return p.Asked
 }
 
 // takeCredits takes of the credits that a payment bought as many as went back with
