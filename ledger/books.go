@@ -93,7 +93,7 @@ func (i *Invoice) follows(old *Invoice) ([]Move, error) {
 // carriedIn is what it took up of the invoices before it.
 func (i *Invoice) carriedIn() (sum int64) {
 	for _, line := range i.Lines {
-		if line.Kind == CarriedIn && line.Payment == 0 {
+		if line.Kind == CarriedIn {
 			sum = plus(sum, line.Amount)
 		}
 	}
@@ -245,6 +245,13 @@ func (v *verifier) inspectInvoice(seq uint64, b entered, s *state) {
 					v.problem("entry %d: invoice %d cannot be read at entry %d", seq, i.ID, ref.Seq)
 					return
 				}
+			}
+		}
+	}
+	if old != nil && old.State != Void && i.State == Void {
+		for _, line := range i.Lines {
+			if line.Payment != 0 {
+				v.debts = append(v.debts, debt{i.User, line.Payment, 0, -line.Amount})
 			}
 		}
 	}

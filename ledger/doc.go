@@ -66,7 +66,8 @@
 // What was charged of a month is the Advance of its invoice, which must say so. Where
 // the month comes to less, the rest is carried, below zero. Money that goes back
 // lowers what was sold or is earned, save what was used already: that is Owed, as if
-// it were carried, until it is paid or a new invoice asks for it. The entries of
+// it were carried, until it is paid or a new invoice asks for it. One that becomes
+// void asks no more: it is owed again, save what has come back since. The entries of
 // these payments are next to the invoice's, in its commit.
 //
 // # Notices

@@ -161,7 +161,7 @@ func TestForgedPayments(t *testing.T) {
 		{"what it owes is asked for by nothing", func(_, p ledger.Payment) list {
 			p.Owed, p.AskedIn, p.Asked = 0, 1, 11900
 			return list{ledger.PaymentEntry{Payment: p}}
-		}, "says that invoice 1 asks for 11900"},
+		}, "says that an invoice asks for 11900"},
 		{"what it owes is forgiven", func(_, p ledger.Payment) list {
 			p.Owed = 0
 			return list{ledger.PaymentEntry{Payment: p, Moves: []ledger.Move{{Account: "carried", Amount: -11900}, {Account: "cash", Amount: 11900}}}}
@@ -170,13 +170,17 @@ func TestForgedPayments(t *testing.T) {
 			i := bill(p.User, january, 11900)
 			i.ID, i.Number, i.Lines = 1, 1, []ledger.InvoiceLine{{Kind: ledger.CarriedIn, Amount: 11900, Payment: p.ID}}
 			return list{i}
-		}, "the end: invoice 1 asks for what payment"},
+		}, "the end: an invoice asks for 11900 of payment 9"},
 		{"more asked for than is owed", func(_, p ledger.Payment) list {
 			i := bill(p.User, january, 12000)
 			i.ID, i.Number, i.Lines = 1, 1, []ledger.InvoiceLine{{Kind: ledger.CarriedIn, Amount: 12000, Payment: p.ID}}
 			p.Owed, p.AskedIn, p.Asked = 0, 1, 11900
 			return list{i, ledger.PaymentEntry{Payment: p}}
-		}, "says that invoice 1 asks for 11900"},
+		}, "says that an invoice asks for 11900"},
+		{"a void invoice asks no more, of a payment that was never asked", func(_, p ledger.Payment) list {
+			p.Asked = -1
+			return list{ledger.PaymentEntry{Payment: p}}
+		}, "says that an invoice asks for -1"},
 		{"a notice twice", func(_, _ ledger.Payment) list {
 			return list{ledger.Notice{User: 1, Code: ledger.CreditsBought, Month: january, Subject: "told", Time: start}}
 		}, "was given notice of credits_bought told in 2025-01 before"},

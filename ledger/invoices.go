@@ -156,6 +156,32 @@ func (l *Ledger) askFor(now time.Time, by string, i *Invoice, done *[]PaymentID)
 	return bodies, nil
 }
 
+// askNoMore is the entries of the payments whose debts an invoice asked for that
+// becomes void: they are owed again, save what has come again since.
+func (l *Ledger) askNoMore(now time.Time, by string, i *Invoice) (bodies []body, err error) {
+	for _, line := range i.Lines {
+		if line.Payment == 0 {
+			continue
+		}
+		old, err := l.Payment(i.User, line.Payment)
+		if err != nil {
+			return nil, err
+		}
+		p := *old
+		p.Asked -= line.Amount
+		p.Owed += min(line.Amount, p.Back()-p.Owed)
+		if p.AskedIn == i.ID {
+			p.AskedIn = 0
+		}
+		more, err := l.paymentBodies(now, by, old, &p)
+		if err != nil {
+			return nil, err
+		}
+		bodies = append(bodies, more...)
+	}
+	return bodies, nil
+}
+
 // ChangeInvoice lets change edit a copy of an invoice and logs the result: its
 // state, what was paid, its intent, attempts and mails. What was sealed stays.
 func (l *Ledger) ChangeInvoice(now time.Time, by string, id InvoiceID, change func(*Invoice) error) (*Invoice, error) {
@@ -177,10 +203,18 @@ func (l *Ledger) ChangeInvoice(now time.Time, by string, id InvoiceID, change fu
 	notices := i.Tell
 	i.Tell = nil
 	now = l.notBefore(now)
-	bodies := l.noticeBodies(now, i.User, notices)
+	var bodies []body
 	if !reflect.DeepEqual(&i, old) {
-		bodies = append([]body{entered{i, moves, by}}, bodies...)
+		bodies = append(bodies, entered{i, moves, by})
 	}
+	if i.State == Void && old.State != Void {
+		again, err := l.askNoMore(now, by, &i)
+		if err != nil {
+			return nil, fmt.Errorf("change invoice %d: %w", id, err)
+		}
+		bodies = append(bodies, again...)
+	}
+	bodies = append(bodies, l.noticeBodies(now, i.User, notices)...)
 	if len(bodies) == 0 {
 		return old, nil
 	}

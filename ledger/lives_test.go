@@ -238,6 +238,25 @@ func TestPaymentLives(t *testing.T) {
 				}
 			}, books{"cash": 2000, "receivable": 10100, "revenue": -200, "sold": -10000, "tax": -1900}, 0, true, true},
 		},
+		"an invoice that asks is void, and made again": {
+			begun(purchase, nil),
+			paid,
+			{"burnt", func(f *life) { f.burn(10_000 * ledger.Unit) }, paid.books, 0, false, false},
+			{"disputed", disputed(11900), books{"carried": 11900, "sold": -10000, "tax": -1900}, 0, true, true},
+			{"asked for", func(f *life) { f.ask(january, 100) }, books{"receivable": 12000, "revenue": -100, "sold": -10000, "tax": -1900}, 0, true, true},
+			{"void", func(f *life) { f.changeInvoice(func(i *ledger.Invoice) { i.State = ledger.Void }) },
+				books{"carried": 11900, "revenue": -100, "voided": 100, "sold": -10000, "tax": -1900}, 0, true, true},
+			{"asked for in its place", func(f *life) {
+				i := bill(f.user, january, 11900)
+				i.Lines, i.Replaces = []ledger.InvoiceLine{{Kind: ledger.CarriedIn, Amount: 11900, Payment: f.payments[0]}}, f.invoices[0]
+				f.invoice(i)
+			}, books{"receivable": 11900, "revenue": -100, "voided": 100, "sold": -10000, "tax": -1900}, 0, true, true},
+			{"won in part", changed(func(p *ledger.Payment) { p.Disputed = 900 }), books{"cash": 11000, "receivable": 11900, "revenue": -100, "voided": 100, "sold": -21000, "tax": -1900}, 0, true, true},
+			{"void again", func(f *life) { f.changeInvoice(func(i *ledger.Invoice) { i.State = ledger.Void }) },
+				books{"cash": 11000, "carried": 900, "revenue": -100, "voided": 100, "sold": -10000, "tax": -1900}, 0, true, true},
+			{"won", changed(func(p *ledger.Payment) { p.Disputed, p.Owed = 0, 0 }),
+				books{"cash": 11900, "revenue": -100, "voided": 100, "sold": -10000, "tax": -1900}, 0, false, false},
+		},
 		"a dispute that is lost, and paid by hand": {
 			begun(purchase, nil),
 			paid,

@@ -51,7 +51,7 @@ type Payment struct {
 	Disputed int64     `json:"disputed,omitempty"` // taken back by disputes that are open or lost
 	Owed     int64     `json:"owed,omitempty"`     // of what went back, for credits that were burnt or usage that was had
 	AskedIn  InvoiceID `json:"asked_in,omitempty"` // the newest invoice that asks for what was Owed; 0: none yet
-	Asked    int64     `json:"asked,omitempty"`    // what invoices have asked for of it, ever
+	Asked    int64     `json:"asked,omitempty"`    // what invoices that are not void have asked for of it
 	PaidBy   string    `json:"paid_by,omitempty"`  // reference of a payment of Owed outside the provider
 
 	Provider string `json:"provider,omitempty"` // the provider's id of the page or payment

@@ -59,8 +59,12 @@ func (p *Payment) follows(old *Payment) ([]Move, error) {
 		return nil, fmt.Errorf("%w: an intent is replaced without an outcome", errPayment)
 	case p.PaidBy != was.PaidBy && (p.PaidBy == "" || p.Owed != 0 || was.Owed == 0 || p.AskedIn != was.AskedIn || p.Back() != was.Back()):
 		return nil, fmt.Errorf("%w: what it owes was paid by %q", errPayment, p.PaidBy)
-	case p.AskedIn != was.AskedIn && (p.AskedIn == 0 || p.Owed != 0 || was.Owed == 0 || p.Asked != was.Asked+was.Owed) || p.AskedIn == was.AskedIn && p.Asked != was.Asked:
+	case p.Asked > was.Asked && (p.AskedIn == 0 || p.AskedIn == was.AskedIn || p.Owed != 0 || p.Asked != was.Asked+was.Owed):
 		return nil, fmt.Errorf("%w: invoice %d asks for what it owes", errPayment, p.AskedIn)
+	case p.Asked <= was.Asked && p.AskedIn != was.AskedIn && (p.AskedIn != 0 || p.Asked == was.Asked):
+		return nil, fmt.Errorf("%w: invoice %d asks for nothing", errPayment, p.AskedIn)
+	case p.Asked < was.Asked && (p.Asked < 0 || p.Owed < was.Owed || p.Owed > was.Owed+was.Asked-p.Asked || p.Back() != was.Back() || p.PaidBy != was.PaidBy):
+		return nil, fmt.Errorf("%w: of %d that an invoice asked for, %d are owed again", errPayment, was.Asked-p.Asked, p.Owed-was.Owed)
 	}
 	var b moves
 	if p.State == PaymentPaid && was.State != PaymentPaid {
@@ -68,17 +72,20 @@ func (p *Payment) follows(old *Payment) ([]Move, error) {
 			b.move(p.source(line.Kind), cash, line.Amount)
 		}
 	}
+	to := sold
+	if !p.Kind.Buys() {
+		to = credits
+	}
 	owed := p.Owed - was.Owed
-	if p.AskedIn != was.AskedIn {
-		owed = 0 // the invoice's line moves it
+	if p.Asked < was.Asked {
+		b.move(carried, to, was.Asked-p.Asked-owed) // it came again since
+	}
+	if p.Asked != was.Asked {
+		owed = 0 // the invoice moves it
 	}
 	b.move(cash, carried, owed)
 	if p.PaidBy != was.PaidBy {
 		owed = 0 // it was paid
-	}
-	to := sold
-	if !p.Kind.Buys() {
-		to = credits
 	}
 	b.move(cash, to, p.Back()-was.Back()-owed)
 	return b, nil
@@ -184,8 +191,8 @@ func (l *Ledger) ChangePayment(now time.Time, by string, user UserID, id Payment
 	if err := change(&p); err != nil {
 		return nil, err
 	}
-	if p.AskedIn != old.AskedIn {
-		return nil, fmt.Errorf("change payment %d: %w: only a new invoice asks for what it owes", id, errPayment)
+	if p.AskedIn != old.AskedIn || p.Asked != old.Asked {
+		return nil, fmt.Errorf("change payment %d: %w: only invoices ask for what it owes", id, errPayment)
 	}
 	now = l.notBefore(now)
 	bodies, err := l.paymentBodies(now, by, old, &p)
@@ -386,20 +393,25 @@ func (v *verifier) inspectPayment(seq uint64, b paymentEntered, s *state) {
 	if p.State == PaymentPaid && p.Credits > 0 && (old == nil || old.State != PaymentPaid) {
 		v.bought = &p
 	}
-	if old != nil && p.AskedIn != old.AskedIn {
-		if want := (debt{p.User, id, p.AskedIn, old.Owed}); len(v.debts) == 0 || v.debts[0] != want {
-			v.problem("entry %d: payment %d says that invoice %d asks for %d of it", seq, id, p.AskedIn, old.Owed)
+	if old != nil && p.Asked != old.Asked {
+		want := debt{p.User, id, p.AskedIn, p.Asked - old.Asked}
+		if want.amount < 0 {
+			want.invoice = 0
+		}
+		if len(v.debts) == 0 || v.debts[0] != want {
+			v.problem("entry %d: payment %d says that an invoice asks for %d of it", seq, id, want.amount)
 			return
 		}
 		v.debts = v.debts[1:]
 	}
 }
 
-// debt is what a new invoice asks for of a payment, whose entry is next to it.
+// debt is what a new invoice asks for of a payment, whose entry is next to it; or,
+// below zero, what one that becomes void asks for no more.
 type debt struct {
 	user    UserID
 	payment PaymentID
-	invoice InvoiceID
+	invoice InvoiceID // 0 where it is void
 	amount  int64
 }
 
@@ -421,7 +433,7 @@ func (v *verifier) inspectNext(e *entry) {
 	}
 	v.bought = nil
 	if _, isPayment := b.(paymentEntered); !isPayment && len(v.debts) > 0 {
-		v.problem("%s: invoice %d asks for what payment %d owes, and the payment does not say so", at, v.debts[0].invoice, v.debts[0].payment)
+		v.problem("%s: an invoice asks for %d of payment %d, and the payment does not say so", at, v.debts[0].amount, v.debts[0].payment)
 		v.debts = nil
 	}
 }

@@ -201,6 +201,7 @@ func TestImpossiblePayments(t *testing.T) {
 		"owing what it has":     func(p *ledger.Payment) { p.Owed = 1 },
 		"asked for":             func(p *ledger.Payment) { p.AskedIn = 1 },
 		"asked for in part":     func(p *ledger.Payment) { p.Asked = 1 },
+		"asked for no more":     func(p *ledger.Payment) { p.Asked = -1 },
 		"settled":               func(p *ledger.Payment) { p.PaidBy = "transfer" },
 		"fewer tries":           func(p *ledger.Payment) { p.Tries-- },
 		"an intent replaced":    func(p *ledger.Payment) { p.Intent = &ledger.Intent{Op: "page", Key: "k2", At: start} },
