@@ -47,7 +47,9 @@ func newTill(t *testing.T, change func(*shop), plans ...pricing.Plan) *till {
 		change(s.shop)
 	}
 	s.opened = func() {
-		s.gate = admission.New(s.ledger, admission.Options{Now: func() time.Time { return s.now }, Attend: func(u ledger.UserID) { s.attend <- u }})
+		s.gate = admission.New(s.ledger, admission.Options{
+			Now: func() time.Time { return s.now }, Attend: func(u ledger.UserID) { s.attend <- u }, Notice: func(ledger.Notice) {},
+		})
 	}
 	s.shop.start()
 	for _, p := range append(plans, prepaid(), live()) {
@@ -171,13 +173,16 @@ func (s *till) account(name, plan string, card stripetest.Card) ledger.UserID {
 	return u
 }
 
-// card gives a customer another card.
+// card gives a customer another card; "" takes the one that is there away.
 func (s *till) card(u ledger.UserID, card stripetest.Card) {
 	s.t.Helper()
 	if s.user(u).StripeCustomer == "" {
 		if _, err := s.Checkout(s.t.Context(), u, ""); err != nil {
 			s.t.Fatal(err)
 		}
+	}
+	if method := s.user(u).PaymentMethod; card == "" && method != "" {
+		s.byHand("/v1/payment_methods/" + method + "/detach")
 	}
 	if err := s.stripe.SetCard(s.user(u).StripeCustomer, card); err != nil {
 		s.t.Fatal(err)
