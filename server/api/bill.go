@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"tollgate/ledger"
@@ -124,7 +123,7 @@ func (s *service) billStatus(ctx context.Context) (BillStatus, error) {
 	}
 	status := BillStatus{
 		Currency: s.currency, Provider: b.Collects(), NextRun: b.NextRun().UTC(), Unbilled: []UnbilledMonth{}, Invoices: []InvoicesState{},
-		Failures: []InvoiceFailure{}, Books: s.Ledger.Books(),
+		Failures: []InvoiceFailure{}, Payments: []PaymentsState{}, PaymentFailures: []Payment{}, Books: s.Ledger.Books(),
 	}
 	if status.Books == nil {
 		status.Books = map[string]int64{}
@@ -132,6 +131,7 @@ func (s *service) billStatus(ctx context.Context) (BillStatus, error) {
 	unbilled := map[ledger.Month]int{}
 	states := map[ledger.InvoiceState]InvoicesState{}
 	var failing []ledger.InvoiceID
+	payments := newPaymentsStand(s.Ledger.PeriodAt(s.Now()), s.Now())
 	for a := range s.Ledger.Accounts(0) {
 		if err := ctx.Err(); err != nil {
 			return status, err
@@ -140,6 +140,7 @@ func (s *service) billStatus(ctx context.Context) (BillStatus, error) {
 		for _, m := range b.Unbilled(u) {
 			unbilled[m]++
 		}
+		payments.add(u)
 		for _, ref := range u.Invoices {
 			state := states[ref.State]
 			states[ref.State] = InvoicesState{string(ref.State), state.Count + 1, state.AmountDueCents + ref.Due}
@@ -158,7 +159,10 @@ func (s *service) billStatus(ctx context.Context) (BillStatus, error) {
 		}
 	}
 	slices.SortFunc(failing, func(a, b ledger.InvoiceID) int { return cmp.Compare(b, a) })
-	return status, s.addFailures(&status, failing)
+	if err := s.addFailures(&status, failing); err != nil {
+		return status, err
+	}
+	return status, s.addPayments(&status, payments)
 }
 
 // addFailures reads the newest of the invoices that may have a failure.
@@ -302,12 +306,11 @@ func (s *service) actOnInvoice(r *request, act InvoiceAct, ask ActOnInvoice) (In
 	amount := int64(0)
 	switch act {
 	case RefundInvoice, CreditInvoice:
-		if ask.Amount == nil || *ask.Amount <= 0 {
-			return Invoice{}, badField("amount", "it is more than 0")
+		if ask.Amount == nil {
+			return Invoice{}, badField("amount", "it is missing")
 		}
-		amount = s.cents(*ask.Amount)
-		if whole, err := ledger.FromMinor(amount, s.digits); err != nil || whole != *ask.Amount {
-			return Invoice{}, badField("amount", "%s has more than the %d decimals of %s", strings.TrimRight(ask.Amount.String(), "0"), s.digits, s.currency)
+		if amount, err = s.wholeCents(*ask.Amount); err != nil {
+			return Invoice{}, err
 		}
 		fallthrough
 	case PayInvoice:

@@ -50,7 +50,10 @@ func (h *house) work(b *billing.Billing, at time.Time) {
 }
 
 // paying is billing with a payment provider.
-type paying struct{ api.Billing }
+type paying struct {
+	api.Billing
+	h *house
+}
 
 func (paying) Collects() bool { return true }
 
@@ -60,6 +63,18 @@ func (paying) Checkout(_ context.Context, user ledger.UserID, tier string) (stri
 
 func (paying) Portal(_ context.Context, user ledger.UserID) (string, error) {
 	return fmt.Sprintf("https://pay.example.com/portal/%d", user), nil
+}
+
+// ReturnPayment and SettlePayment write into the ledger what the provider would have
+// said.
+func (p paying) ReturnPayment(_ context.Context, by string, user ledger.UserID, id ledger.PaymentID, amount int64, reason string) (*ledger.Payment, error) {
+	return p.h.ledger.ChangePayment(p.h.time(), by, user, id, func(p *ledger.Payment) error {
+		if p.State != ledger.PaymentPaid || amount > p.Total-p.Back() {
+			return &api.BillingError{Code: api.NotNow, Err: fmt.Errorf("not so much can be given back for %q", reason)}
+		}
+		p.Refunded += amount
+		return nil
+	})
 }
 
 func (p paying) Buy(_ context.Context, by string, user ledger.UserID, pack string) (string, error) {
@@ -120,7 +135,7 @@ func TestSubscribe(t *testing.T) {
 			h := newHouse(t)
 			h.bill(func(b api.Billing) api.Billing {
 				if tt.provider {
-					return paying{b}
+					return paying{b, h}
 				}
 				return b
 			})
@@ -151,14 +166,14 @@ func TestSubscribeWhereItCannotBe(t *testing.T) {
 	wantProblem(t, h.call("POST", "/v1/billing/portal", manage, ""), 503, "no_billing")
 	h.bill(nil)
 	wantProblem(t, h.call("POST", "/v1/billing/portal", manage, ""), 409, "no_payment_provider")
-	h.bill(func(b api.Billing) api.Billing { return broken{paying{b}} })
+	h.bill(func(b api.Billing) api.Billing { return broken{paying{b, h}} })
 	for _, path := range []string{"/v1/billing/subscribe", "/v1/billing/portal"} {
 		p := wantProblem(t, h.call("POST", path, manage, pro), 502, "provider_failed")
 		if bytes.Contains([]byte(p.Detail), []byte("secret")) {
 			t.Errorf("a customer is told %q", p.Detail)
 		}
 	}
-	h.bill(func(b api.Billing) api.Billing { return paying{b} })
+	h.bill(func(b api.Billing) api.Billing { return paying{b, h} })
 	if p := read[api.Portal](t, h.call("POST", "/v1/billing/portal", manage, ""), 200); p.URL != "https://pay.example.com/portal/1" {
 		t.Errorf("got %+v", p)
 	}

@@ -34,7 +34,7 @@ func TestOpenAPIDescribesTheAnswers(t *testing.T) {
 		}
 	}
 	h.pay(pack(u.ID, ledger.PurchasePayment), h.paid)
-	h.bill(func(b api.Billing) api.Billing { return paying{b} })
+	h.bill(func(b api.Billing) api.Billing { return paying{b, h} })
 	h.at(time.Date(2025, 3, 2, 0, 0, 0, 0, time.UTC)) // there are drafts of two months
 	document := get[object](h, "/openapi.json", "")
 	if v := document["openapi"]; v != "3.1.0" {

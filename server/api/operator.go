@@ -45,7 +45,7 @@ func (s *service) operatorEndpoints() []endpoint {
 		{method: "POST", path: "/v1/verify", handle: s.verify},
 		{method: "POST", path: "/v1/backup", handle: s.backup},
 	}
-	return slices.Concat(endpoints, s.userEndpoints(), s.termsEndpoints(), s.operatorCredits(), s.keyEndpoints(), s.billingEndpoints())
+	return slices.Concat(endpoints, s.userEndpoints(), s.termsEndpoints(), s.operatorCredits(), s.paymentEndpoints(), []endpoint{s.noticeEndpoint()}, s.keyEndpoints(), s.billingEndpoints())
 }
 
 func (s *service) userEndpoints() []endpoint {

@@ -140,8 +140,13 @@ type BillStatus struct {
 	Invoices []InvoicesState  `json:"invoices"`
 	Failures []InvoiceFailure `json:"failures" doc:"invoices that could not be collected, newest first"`
 	// MoreFailures is how many there are beyond those listed.
-	MoreFailures int              `json:"more_failures"`
-	Books        map[string]int64 `json:"books" doc:"balance of each account in minor units; they sum to zero"`
+	MoreFailures    int             `json:"more_failures"`
+	Payments        []PaymentsState `json:"payments" doc:"that are no invoice's, begun in the open month; realtime: of its usage"`
+	PaymentFailures []Payment       `json:"payment_failures" doc:"past due, not collected this month, or owed since they went back; newest first"`
+	// MorePaymentFailures is how many there are beyond those listed.
+	MorePaymentFailures int              `json:"more_payment_failures"`
+	Undelivered         *Undelivered     `json:"undelivered" doc:"notices given up lately; null: none"`
+	Books               map[string]int64 `json:"books" doc:"balance of each account in minor units; they sum to zero"`
 }
 
 // UnbilledMonth is a month that has ended, with the users who have no invoice of it.
@@ -155,6 +160,20 @@ type InvoicesState struct {
 	State          string `json:"state"`
 	Count          int    `json:"count"`
 	AmountDueCents int64  `json:"amount_due_cents"`
+}
+
+// PaymentsState is how many payments of a kind are in a state, and what they come to.
+type PaymentsState struct {
+	Kind        ledger.PaymentKind  `json:"kind"`
+	State       ledger.PaymentState `json:"state"`
+	Count       int                 `json:"count"`
+	AmountCents int64               `json:"amount_cents"`
+}
+
+// Undelivered is notices that nobody took on one way out, until they were given up.
+type Undelivered struct {
+	Count int           `json:"count"`
+	User  ledger.UserID `json:"user" doc:"of the newest"`
 }
 
 // InvoiceFailure is an invoice that could not be collected.

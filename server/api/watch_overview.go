@@ -133,7 +133,10 @@ func (s *service) monthSoFar(now time.Time) (MonthSoFar, error) {
 // billStands is the status of billing, of which a view may be a moment old.
 func (s *service) billStands(ctx context.Context) (BillStatus, error) {
 	if s.Billing == nil {
-		return BillStatus{Currency: s.currency, Unbilled: []UnbilledMonth{}, Invoices: []InvoicesState{}, Failures: []InvoiceFailure{}, Books: map[string]int64{}}, nil
+		return BillStatus{
+			Currency: s.currency, Unbilled: []UnbilledMonth{}, Invoices: []InvoicesState{}, Failures: []InvoiceFailure{},
+			Payments: []PaymentsState{}, PaymentFailures: []Payment{}, Books: map[string]int64{},
+		}, nil
 	}
 	return s.watch.bill.get(s, 15*time.Second, func() (BillStatus, error) { return s.billStatus(ctx) })
 }

@@ -14,7 +14,7 @@ import (
 )
 
 func (a *app) billCommand() *cobra.Command {
-	return group("bill", "Bill months that have ended, and see how billing stands", a.billRun(), a.billStatus())
+	return group("bill", "Bill months that have ended, and see how billing stands", a.billRun(), a.billStatus(), a.billPayments())
 }
 
 func (a *app) billRun() *cobra.Command {
@@ -95,8 +95,9 @@ func (a *app) billStatus() *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
 		Short: "Show what is unbilled, unpaid and failing",
-		Long: `Shows the months that are not billed yet, the invoices by state, those that
-could not be collected with the reason and the next try, and the books.`,
+		Long: `Shows the months that are not billed yet, the invoices by state, this month's
+payments for credits and for usage that is charged while it is used, what of
+both could not be collected with the reason and the next try, and the books.`,
 		Example: "  tollgate bill status",
 		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -148,6 +149,28 @@ func printBillStatus(w io.Writer, s api.BillStatus) {
 		if s.MoreFailures > 0 {
 			fmt.Fprintf(w, "and %s older: tollgate invoice list --state past_due\n", api.Count(int64(s.MoreFailures)))
 		}
+	}
+	if len(s.Payments) > 0 {
+		t := newTable("PAYMENTS", "STATE", "COUNT>", strings.ToUpper(s.Currency)+">")
+		for _, p := range s.Payments {
+			t.add(string(p.Kind), string(p.State), api.Count(int64(p.Count)), inCurrency(p.AmountCents, s.Currency))
+		}
+		fmt.Fprintln(w)
+		t.print(w)
+	}
+	if len(s.PaymentFailures) > 0 {
+		t := newTable("PAYMENT>", "USER>", "E-MAIL", "KIND", strings.ToUpper(s.Currency)+">", "STATE", "WHY")
+		for _, p := range s.PaymentFailures {
+			t.add(fmt.Sprint(p.ID), userID(p.User), dash(p.Email), string(p.Kind), inCurrency(p.AmountCents, s.Currency), paymentState(p.Purchase), dash(paymentReason(p)))
+		}
+		fmt.Fprintln(w)
+		t.print(w)
+		if s.MorePaymentFailures > 0 {
+			fmt.Fprintf(w, "and %s older: tollgate bill payments --state past_due\n", api.Count(int64(s.MorePaymentFailures)))
+		}
+	}
+	if u := s.Undelivered; u != nil {
+		fmt.Fprintf(w, "\n%s %s given up: see why with: tollgate user show %s\n", api.Count(int64(u.Count)), plural(u.Count, "notice"), userID(u.User))
 	}
 	if len(s.Books) > 0 {
 		t := newTable("BOOKS", strings.ToUpper(s.Currency)+">")

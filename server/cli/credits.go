@@ -12,7 +12,7 @@ import (
 )
 
 func (a *app) creditsCommand() *cobra.Command {
-	return group("credits", "Give and show prepaid credits", a.creditsGrant(), a.creditsShow())
+	return group("credits", "Give, show and take back prepaid credits", a.creditsGrant(), a.creditsShow(), a.creditsRefund(), a.creditsSettle())
 }
 
 func (a *app) creditsGrant() *cobra.Command {
@@ -65,9 +65,9 @@ func (a *app) creditsShow() *cobra.Command {
 	return &cobra.Command{
 		Use:   "show USER",
 		Short: "Show a user's credits",
-		Long: `Shows what is left of a user's credits, of which grants, and the newest 50
-entries of what was granted and what expired or was taken back. What calls burnt
-is in their records.`,
+		Long: `Shows what is left of a user's credits, of which grants, the newest 50 packs
+that were bought, and the newest 50 entries of what was granted and what expired
+or was taken back. What calls burnt is in their records.`,
 		Example: "  tollgate credits show ann@example.com",
 		Args:    exactly("USER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -101,6 +101,7 @@ func printCredits(w io.Writer, c api.UserCredits) {
 		}
 		t.print(w)
 	}
+	printPurchases(w, c.Purchases)
 	if len(c.Entries) > 0 {
 		fmt.Fprintln(w)
 		t := newTable("WHEN", "WHAT", "GRANT>", "CREDITS>", "REASON")

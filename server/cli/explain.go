@@ -78,6 +78,10 @@ func printExplanation(w io.Writer, e api.Explanation) {
 		t.print(w)
 	}
 	fmt.Fprintln(w)
+	if i.AdvanceCents != 0 {
+		fmt.Fprintf(w, "Charged while it was used: %s of %s, see: tollgate bill payments --user %s --month %s\n",
+			priced(i.AdvanceCents, i.Currency), priced(i.TotalCents, i.Currency), userID(i.User), invoiceMonth(i))
+	}
 	printProof(w, e)
 	if day != "" {
 		fmt.Fprintf(w, "Records of a day: %s\n", day)

@@ -170,7 +170,8 @@ func printInvoice(w io.Writer, i api.Invoice) {
 		cents  int64
 		always bool
 	}{
-		{"total", i.TotalCents, true}, {"left for the next invoice", i.CarriedOutCents, false}, {"paid", i.PaidCents, false},
+		{"total", i.TotalCents, true}, {"charged while it was used", i.AdvanceCents, false}, {"left for the next invoice", i.CarriedOutCents, false},
+		{"paid", i.PaidCents - i.AdvanceCents, false},
 		{"credited", i.CreditedCents, false}, {"given back", i.RefundedCents, false}, {"due", i.AmountDueCents, true},
 	}
 	for _, s := range sums {

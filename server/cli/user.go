@@ -108,20 +108,52 @@ func (a *app) userList() *cobra.Command {
 
 func (a *app) userShow() *cobra.Command {
 	return &cobra.Command{
-		Use:     "show USER",
-		Short:   "Show one user",
+		Use:   "show USER",
+		Short: "Show one user",
+		Long: `Shows one user, payments that wait for money, and what the user was told in the
+last months: by what it was delivered, and what was given up.`,
 		Example: "  tollgate user show ann@example.com",
 		Args:    exactly("USER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.asking(func(c *api.Client) error {
-				u, err := c.User(cmd.Context(), args[0])
+				u, err := a.userShown(cmd.Context(), c, args[0])
 				if err != nil {
 					return err
 				}
-				return a.answer(u, func(w io.Writer) { printUser(w, u) })
+				return a.answer(u, func(w io.Writer) {
+					printUser(w, u.User)
+					printOwing(w, u.NotPaid)
+					printNotices(w, u.Notices)
+				})
 			})
 		},
 	}
+}
+
+// shownUser is the answer of user show.
+type shownUser struct {
+	api.User
+	NotPaid []api.Payment `json:"not_paid"` // payments that are past due, or owed since they went back
+	Notices []api.Notice  `json:"notices"`  // of the last months, newest first
+}
+
+func (a *app) userShown(ctx context.Context, c *api.Client, user string) (shownUser, error) {
+	shown := shownUser{NotPaid: []api.Payment{}}
+	var err error
+	if shown.User, err = c.User(ctx, user); err != nil {
+		return shown, err
+	}
+	user = userID(shown.ID)
+	for _, state := range []string{string(ledger.PaymentPastDue), api.OwedState} {
+		page, err := c.Payments(ctx, api.PaymentsQuery{User: user, State: state}, "", 0)
+		if err != nil {
+			return shown, err
+		}
+		shown.NotPaid = append(shown.NotPaid, page.Payments...)
+	}
+	notices, err := c.Notices(ctx, user, "", 0)
+	shown.Notices = notices.Notices
+	return shown, err
 }
 
 func printUser(w io.Writer, u api.User) {
