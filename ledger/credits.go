@@ -40,6 +40,7 @@ type Grant struct {
 	Reason    string    `json:"reason,omitempty"`
 	Reference string    `json:"reference,omitempty"` // the receipt of the purchase, or what it makes good
 	Month     Month     `json:"month,omitempty"`     // of PlanCredits: the period that they are for
+	Rolled    Amount    `json:"rolled,omitempty"`    // of PlanCredits: of Amount, what was left of the period before
 }
 
 // Left is what is left of a grant.
@@ -88,7 +89,7 @@ type purse struct {
 	missed Amount // ever: used, and not covered by any credits
 
 	planMonth Month  // the newest period that the plan has given credits for,
-	planGiven Amount // and how many
+	planGiven Amount // and how many, without those left over from the period before
 }
 
 // burnOrder is soonest expiry first, then what was given, then what was bought,
@@ -288,11 +289,12 @@ func (p *purse) byPlan(g Grant) {
 	if g.Month > p.planMonth {
 		p.planMonth, p.planGiven = g.Month, 0
 	}
-	p.planGiven += g.Amount
+	p.planGiven += g.Amount - g.Rolled
 }
 
 // PlanGranted is the newest period that the plan has given the account credits for,
-// and how many, in nanos of a credit. Call it under Lock.
+// and how many, in nanos of a credit, without those that were left over from the
+// period before. Call it under Lock.
 func (a *Account) PlanGranted() (Month, Amount) {
 	if a.purse == nil {
 		return 0, 0
@@ -311,6 +313,9 @@ func (l *Ledger) GrantCredits(now time.Time, by string, user UserID, g Grant) (G
 	now = l.notBefore(now)
 	if !g.Expires.IsZero() {
 		g.Expires = time.UnixMilli(g.Expires.UnixMilli()).UTC()
+	}
+	if g.Rolled < 0 || g.Rolled > g.Amount || g.Rolled > 0 && g.Source != PlanCredits {
+		return g, fmt.Errorf("%w: of a grant of %v from %q, %v were left over", errCredits, g.Amount, g.Source, g.Rolled)
 	}
 	if !g.Expires.IsZero() && !g.Expires.After(now) {
 		return g, fmt.Errorf("%w: a grant that has expired, at %v", errCredits, g.Expires)

@@ -106,9 +106,11 @@ func (b *Billing) recharges(u *ledger.User) *pricing.Recharge {
 }
 
 // planNow is the terms that a user is on; nil where there are none.
-func (b *Billing) planNow(u *ledger.User) *pricing.Plan {
-	at := u.PlanAt(b.Now())
-	_, plan, err := b.Book.Terms(b.Ledger, u, at.Plan, at.From, b.Now())
+func (b *Billing) planNow(u *ledger.User) *pricing.Plan { return b.planAt(u, b.Now()) }
+
+func (b *Billing) planAt(u *ledger.User, t time.Time) *pricing.Plan {
+	at := u.PlanAt(t)
+	_, plan, err := b.Book.Terms(b.Ledger, u, at.Plan, at.From, t)
 	if err != nil {
 		return nil
 	}

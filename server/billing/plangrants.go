@@ -32,46 +32,60 @@ func (b *Billing) GrantPlans(ctx context.Context) error {
 // a larger one within the period, those that it has more.
 func (b *Billing) GrantPlan(ctx context.Context, id ledger.UserID) error {
 	a := b.Ledger.Account(id)
+	b.granting.Lock()
+	defer b.granting.Unlock()
 	u := a.User()
 	plan := b.planNow(u)
 	if plan == nil || plan.Billing != pricing.Prepaid || plan.Grant == nil || u.Status == ledger.Closed {
 		return nil
 	}
-	b.granting.Lock()
-	defer b.granting.Unlock()
+	var err error
 	now := b.Now()
 	period := b.Ledger.PeriodAt(now)
 	a.Lock()
 	month, given := a.PlanGranted()
 	a.Unlock()
-	amount := ledger.Amount(plan.Grant.Credits) * ledger.Unit
-	g := ledger.Grant{Source: ledger.PlanCredits, Month: period.Month, Expires: period.End.UTC(), Reason: plan.ID}
+	g := ledger.Grant{
+		Source: ledger.PlanCredits, Month: period.Month, Expires: period.End.UTC(), Reason: plan.ID,
+		Amount: ledger.Amount(plan.Grant.Credits) * ledger.Unit,
+	}
 	switch {
 	case month > period.Month: // the clock went back
 		return nil
 	case month == period.Month:
-		if amount -= given; amount <= 0 {
+		if g.Amount -= given; g.Amount <= 0 {
 			return nil
 		}
-	case month != 0 && plan.Grant.Rollover > 0:
-		left, err := b.leftOver(ctx, id, month)
-		if err != nil {
+	case month != 0:
+		if g.Rolled, err = b.rolled(ctx, u, month, period.Month); err != nil {
 			return fmt.Errorf("roll over the credits of user %d: %w", id, err)
 		}
-		// Of each period that was missed altogether, too.
-		rollover := ledger.Amount(plan.Grant.Rollover) * ledger.Unit
-		left = min(left, rollover)
-		for m := month + 1; m < period.Month && left < rollover; m++ {
-			left = min(left+amount, rollover)
-		}
-		if left > 0 {
-			g.Reason = fmt.Sprintf("%s, %s of it left over", plan.ID, left.Short())
-		}
-		amount += left
+		g.Amount += g.Rolled
 	}
-	g.Amount = amount
-	_, err := b.Ledger.GrantCredits(now, "billing", id, g)
+	_, err = b.Ledger.GrantCredits(now, "billing", id, g)
 	return err
+}
+
+// rolled is what a period begins with of the credits that the plan gave before: for
+// the period last, and for those since in which nothing was done.
+func (b *Billing) rolled(ctx context.Context, u *ledger.User, last, next ledger.Month) (ledger.Amount, error) {
+	left, err := b.leftOver(ctx, u.ID, last)
+	for m := last + 1; m <= next && err == nil; m++ {
+		at := b.Ledger.PeriodOf(m).Start
+		if m == next {
+			at = b.Now()
+		}
+		plan := b.planAt(u, at)
+		if plan == nil || plan.Billing != pricing.Prepaid || plan.Grant == nil {
+			left = 0
+			continue
+		}
+		left = min(left, ledger.Amount(plan.Grant.Rollover)*ledger.Unit)
+		if m < next {
+			left += ledger.Amount(plan.Grant.Credits) * ledger.Unit
+		}
+	}
+	return left, err
 }
 
 // leftOver is what expired of the credits that a plan gave for a period.

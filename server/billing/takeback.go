@@ -29,12 +29,11 @@ func (b *Billing) takeBack(p *ledger.Payment, r Receipt, answer bool) (*ledger.P
 		}
 	}
 	back := min(r.Refunded+r.Disputed, p.Total)
-	asked := b.askedFor(p, back)
-	owed := min(r.Disputed, p.Total) - asked // refunds of usage are given
+	owed := min(r.Disputed, p.Total) - p.Asked // refunds of usage are given
 	var gone ledger.Amount
 	if p.Kind.Buys() {
 		var err error
-		if gone, owed, err = b.takeCredits(p, back-asked); err != nil {
+		if gone, owed, err = b.takeCredits(p, back-p.Asked); err != nil {
 			return nil, err
 		}
 	} else if owed < 0 {
@@ -55,17 +54,6 @@ func (b *Billing) takeBack(p *ledger.Payment, r Receipt, answer bool) (*ledger.P
 			})
 		}
 	})
-}
-
-// askedFor is what invoices have asked for of back minor units that went back, or,
-// where a dispute was won since, of more.
-func (b *Billing) askedFor(p *ledger.Payment, back int64) int64 {
-	invoices := b.Ledger.Account(p.User).User().Invoices
-	void := slices.ContainsFunc(invoices, func(r ledger.InvoiceRef) bool { return r.ID == p.AskedIn && r.State == ledger.Void })
-	if void { // nobody has paid that
-		return min(p.Asked, back)
-	}
-	return p.Asked
 }
 
 // takeCredits takes of the credits that a payment bought as many as went back with
