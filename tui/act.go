@@ -22,6 +22,7 @@ type target struct {
 	user    *targetUser
 	key     *api.Key
 	invoice *targetInvoice
+	payment *api.Payment
 }
 
 type targetUser struct{ id, email, plan, status string }
@@ -66,6 +67,9 @@ func (m *model) acts() []key.Binding {
 	if t.invoice != nil {
 		can = append(can, k.retry, k.void)
 	}
+	if t.payment != nil {
+		can = append(can, k.refund)
+	}
 	return can
 }
 
@@ -92,6 +96,12 @@ func (m *model) act(k tea.KeyMsg) tea.Cmd {
 		m.notice = noticeMsg{text: "Choose a key first, on the user's page (3)."}
 	case matches(k, keys.revoke):
 		m.dialog = m.revocation(*t.user, *t.key)
+	case matches(k, keys.refund) && t.payment == nil:
+		m.notice = noticeMsg{text: "Choose a payment first, on Billing (5) or the user's page (3)."}
+	case matches(k, keys.refund) && t.payment.ReturnableCents <= 0:
+		m.notice = noticeMsg{text: "Nothing can be given back of " + t.payment.Name() + "."}
+	case matches(k, keys.refund):
+		m.dialog = m.refund(*t.payment)
 	case t.invoice == nil:
 		m.notice = noticeMsg{text: "Choose an invoice first, on Billing (5) or the user's page (3)."}
 	case matches(k, keys.retry) && t.invoice.due <= 0:
@@ -203,11 +213,44 @@ func (m *model) granted(msg previewMsg) *dialog {
 	}
 }
 
-// previewMsg is what a change of plan would mean, or the credits to be granted.
+// refund asks for the reason first, which is kept with the payment.
+func (m *model) refund(p api.Payment) *dialog {
+	return &dialog{
+		title: "REFUND " + strings.ToUpper(p.Name()), what: "the reason, which is kept with it",
+		text: []string{"All that was not given back yet, " + m.o.priced(p.ReturnableCents) + ", goes back to the customer. To give a part of it: tollgate credits refund."},
+		ask: func(_ context.Context, typed string) previewMsg {
+			return previewMsg{payment: &p, reason: typed}
+		},
+	}
+}
+
+// refunded is the dialog that gives a payment back for the reason that was typed.
+func (m *model) refunded(p api.Payment, reason string) *dialog {
+	text := []string{fmt.Sprintf("%s of %s go back to %s, because: %s. This cannot be undone.", m.o.priced(p.ReturnableCents), p.Name(), dash(p.Email), reason)}
+	if p.Credits > 0 {
+		text = append(text, "What is left of its credits is taken; what was burnt of them is owed, and keeps the user from calling.")
+	}
+	name, what := strconv.FormatUint(uint64(p.ID), 10), "the payment's id"
+	if p.Receipt != nil {
+		name, what = *p.Receipt, "the receipt's number"
+	}
+	return &dialog{
+		title: "REFUND " + strings.ToUpper(p.Name()), what: what, want: name, text: text,
+		do: func(ctx context.Context) (string, error) {
+			after, err := m.server.RefundPayment(ctx, strconv.FormatUint(uint64(p.User), 10), strconv.FormatUint(uint64(p.ID), 10), api.RefundPayment{Reason: reason})
+			return fmt.Sprintf("%s was given back of %s, and %s is owed.", m.o.priced(after.RefundedCents), p.Name(), m.o.priced(after.OwedCents)), err
+		},
+	}
+}
+
+// previewMsg is what a change of plan would mean, the credits to be granted, or the
+// reason for a refund.
 type previewMsg struct {
 	of      *dialog // that asked
 	user    targetUser
-	credits api.Credits // 0: a change of plan
+	credits api.Credits  // 0: none are granted
+	payment *api.Payment // nil: nothing is given back
+	reason  string
 	plan    string
 	preview api.PlanPreview
 	err     error
@@ -266,9 +309,12 @@ func (m *model) answered(msg tea.Msg) tea.Cmd {
 			m.dialog.busy, m.dialog.wrong = false, msg.err.Error()
 			return nil
 		}
-		if msg.credits > 0 {
+		switch {
+		case msg.payment != nil:
+			m.dialog = m.refunded(*msg.payment, msg.reason)
+		case msg.credits > 0:
 			m.dialog = m.granted(msg)
-		} else {
+		default:
 			m.dialog = m.planned(msg)
 		}
 	case doneMsg:

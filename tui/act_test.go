@@ -21,9 +21,11 @@ func TestActs(t *testing.T) {
 		{"resume", "2 down down R", "user03@example.com", []string{"RESUME user03@example.com", "It is now suspended."}, "resume 3", "user03@example.com may call again."},
 		{"revoke a key", "2 enter X", "tg_live_AbCd", []string{"REVOKE KEY tg_live_AbCd", "cannot be undone"}, "revoke 8", "Key tg_live_AbCd is revoked."},
 		{"retry a failure", "5 T", "2025-01-000043", []string{"RETRY INVOICE 2025-01-000043", "73.50 USD is charged to user03@example.com now"}, "retry 43", "Invoice 2025-01-000043 is paid."},
-		{"retry an invoice of the list", "5 down T", "2025-01-000043", []string{"RETRY INVOICE"}, "retry 43", "Invoice 2025-01-000043 is paid."},
+		{"retry an invoice of the list", "5 down down down T", "2025-01-000043", []string{"RETRY INVOICE"}, "retry 43", "Invoice 2025-01-000043 is paid."},
 		{"void", "5 end V", "2024-12-000040", []string{"VOID INVOICE 2024-12-000040", "50.00 USD due from user05@example.com", "cannot be undone"}, "void 40", "Invoice 2024-12-000040 is void."},
 		{"void from the user's page", "2 enter down down V", "2025-01-000042", []string{"VOID INVOICE 2025-01-000042"}, "void 42", "Invoice 2025-01-000042 is void."},
+		{"refund a purchase", "2 enter down down down F 'bought twice' enter", "R-003049", []string{"REFUND RECEIPT R-003049", "100.00 USD of receipt R-003049 go back to user01@example.com, because: bought", "what was burnt of them is owed"},
+			"refund 3049 of 1: bought twice", "100.00 USD was given back of receipt R-003049, and 6.00 USD is owed."},
 		{"change the plan", "2 P 'pro' enter", "user01@example.com", []string{"CHANGE PLAN OF user01@example.com TO pro", "From 2025-01-20 12:00:00 UTC on, for 49.00 USD a month.", "calls included", "19,000"},
 			"plan 1 pro", "user01@example.com is on plan pro from 2025-01-20 12:00:00 UTC."},
 		{"grant credits", "2 C '1,000.5' enter", "user01@example.com", []string{"GRANT 1000.5 CREDITS TO user01@example.com", "cannot be taken back"},
@@ -31,6 +33,9 @@ func TestActs(t *testing.T) {
 	} {
 		bubble(t, c.name, func(t *testing.T) {
 			f := busy()
+			if strings.HasPrefix(c.name, "refund") {
+				f = prepaid()
+			}
 			o := atRest
 			o.Write = true
 			s := begin(t, f, o, 80, 24)
@@ -76,6 +81,8 @@ func TestActsThatDoNothing(t *testing.T) {
 		{"a key, not an invoice", "2 enter V", "Choose an invoice first"},
 		{"no invoice", "4 T", "Choose an invoice first"},
 		{"nothing due", "2 enter down down T", "Nothing is due of invoice 2025-01-000042."},
+		{"no payment chosen", "2 enter F", "Choose a payment first"},
+		{"nothing to give back", "5 down down F", "Nothing can be given back of receipt R-003050."},
 		{"no plan typed", "2 P enter", "CHANGE PLAN"},
 		{"no credits typed", "2 C enter", "GRANT CREDITS"},
 		{"no number of credits", "2 C 'many' enter", "FAILED: many is not a number of credits"},

@@ -58,6 +58,8 @@ func (p *billing) key(k tea.KeyMsg) tea.Msg {
 			return invoiceDetail(p.shared, item)
 		case api.InvoiceFailure:
 			return failureDetail(p.shared, item)
+		case api.Payment:
+			return paymentDetail(p.shared, item)
 		}
 	default:
 		p.lines.key(k)
@@ -69,6 +71,8 @@ func (p *billing) target() target {
 	switch item := p.lines.chosen().(type) {
 	case api.Invoice:
 		return target{user: invoiceUser(item), invoice: invoiceTarget(item)}
+	case api.Payment:
+		return target{user: &targetUser{id: strconv.FormatUint(uint64(item.User), 10), email: item.Email}, payment: &item}
 	case api.InvoiceFailure:
 		return target{invoice: &targetInvoice{
 			id: strconv.FormatUint(uint64(item.Invoice), 10), number: item.Number, email: item.Email, state: item.State, due: item.AmountDueCents}}
@@ -129,15 +133,21 @@ func (p *billing) all(w int, month bool) []row {
 		add(p.st.title.Render("NOT COLLECTED") + "  nothing")
 	}
 
-	if len(s.Invoices) > 0 {
-		t := newTable(column{head: "INVOICES BY STATE"}, column{head: "COUNT", right: true}, column{head: "DUE " + upper(s.Currency), right: true})
-		for _, i := range s.Invoices {
-			t.add(i.State, api.Count(int64(i.Count)), p.o.money(i.AmountDueCents))
+	if len(s.PaymentFailures) > 0 {
+		head, cells := waitingTable(p.shared, s.PaymentFailures).lay(w - 2)
+		add("  " + p.st.bad.Render(head))
+		for i, c := range cells {
+			rows = append(rows, row{c, paymentKey(s.PaymentFailures[i]), s.PaymentFailures[i]})
 		}
-		head, cells := t.lay(w)
-		add(p.st.title.Render(head))
-		add(cells...)
+		if s.MorePaymentFailures > 0 {
+			add("  and " + api.Count(int64(s.MorePaymentFailures)) + " older: tollgate bill payments --state past_due")
+		}
 	}
+	if u := s.Undelivered; u != nil {
+		add(wrapAll([]string{p.st.bad.Render(fmt.Sprintf("%s given up, the newest for user %d: tollgate user show %d", plural(int64(u.Count), "notice was", "notices were"), u.User, u.User))}, w)...)
+	}
+
+	add(p.states(w)...)
 	add(p.runs(w)...)
 
 	title := "INVOICES"
@@ -158,6 +168,39 @@ func (p *billing) all(w int, month bool) []row {
 		rows = append(rows, row{c, invoiceKey(p.view.Invoices[i]), p.view.Invoices[i]})
 	}
 	return rows
+}
+
+// states is the payments and the invoices by state, next to each other where there
+// is room.
+func (p *billing) states(w int) []string {
+	s := p.view.Status
+	var invoices, payments []string
+	wide := 0
+	lay := func(t *table) []string {
+		head, cells := t.lay(w)
+		for _, l := range append(cells, head) {
+			wide = max(wide, width(l))
+		}
+		return append([]string{p.st.title.Render(head)}, cells...)
+	}
+	if len(s.Payments) > 0 {
+		t := newTable(column{head: "PAYMENTS"}, column{head: "STATE"}, column{head: "COUNT", right: true}, column{head: upper(s.Currency), right: true})
+		for _, one := range s.Payments {
+			t.add(string(one.Kind), one.State, api.Count(int64(one.Count)), p.o.money(one.AmountCents))
+		}
+		payments = lay(t)
+	}
+	if len(s.Invoices) > 0 {
+		t := newTable(column{head: "INVOICES BY STATE"}, column{head: "COUNT", right: true}, column{head: "DUE " + upper(s.Currency), right: true})
+		for _, i := range s.Invoices {
+			t.add(i.State, api.Count(int64(i.Count)), p.o.money(i.AmountDueCents))
+		}
+		invoices = lay(t)
+	}
+	if w == plainWidth || 2*wide+gap > w || len(payments) == 0 || len(invoices) == 0 {
+		return append(payments, invoices...)
+	}
+	return beside((w-gap)/2, payments, invoices)
 }
 
 func (p *billing) runs(w int) []string {
@@ -246,7 +289,8 @@ func invoiceDetail(s *shared, i api.Invoice) detailMsg {
 		cents  int64
 		always bool
 	}{
-		{"total", i.TotalCents, true}, {"left for the next", i.CarriedOutCents, false}, {"paid", i.PaidCents, false},
+		{"total", i.TotalCents, true}, {"charged while used", i.AdvanceCents, false}, {"left for the next", i.CarriedOutCents, false},
+		{"paid", i.PaidCents - i.AdvanceCents, false},
 		{"credited", i.CreditedCents, false}, {"given back", i.RefundedCents, false}, {"due", i.AmountDueCents, true},
 	} {
 		if sum.always || sum.cents != 0 {

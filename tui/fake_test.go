@@ -201,6 +201,10 @@ func (f *fake) ActOnInvoice(_ context.Context, id string, act api.InvoiceAct, _ 
 	return api.Invoice{State: state}, f.act("%s %s", act, id)
 }
 
+func (f *fake) RefundPayment(_ context.Context, user, payment string, ask api.RefundPayment) (api.Payment, error) {
+	return api.Payment{Purchase: api.Purchase{RefundedCents: 10000, OwedCents: 600}}, f.act("refund %s of %s: %s", payment, user, ask.Reason)
+}
+
 func at(text string) time.Time {
 	t, err := time.Parse(time.DateTime, text)
 	if err != nil {
@@ -225,7 +229,7 @@ func days(scale int64) []api.UsedOnDay {
 func busy() *fake {
 	now := at("2025-01-20 12:34:56")
 	month := api.MonthSoFar{
-		Month: "2025-01", Start: at("2025-01-01 00:00:00"), End: at("2025-02-01 00:00:00"), Calls: 1234567, Documents: 3456789, Tokens: 98765432, CostCents: 3456789,
+		Month: "2025-01", Start: at("2025-01-01 00:00:00"), End: at("2025-02-01 00:00:00"), Calls: 1234567, Documents: 3456789, Tokens: 98765432, CostCents: 3456789, SoldCents: 120_000,
 		Charges: &api.MonthCharges{At: now.Add(-2 * time.Minute), SoFarCents: 1234550, ProjectedCents: 2345600},
 	}
 	f := &fake{overview: api.Overview{
@@ -281,10 +285,15 @@ func busy() *fake {
 			CostCents: int64(i), ResponseTimeMS: int64(i * 3), StatusCode: status[i%5], Outcome: outcome[i%5], Billed: status[i%5] < 400,
 		})
 	}
+	f.records[36].CreditsBurnt, f.records[36].Uncovered = credits(29), credits(7)
 	invoices := []api.Invoice{
 		invoice(43, "2025-01-000043", 3, "past_due", 7350, 7350), invoice(42, "2025-01-000042", 1, "paid", 4900, 0),
 		invoice(41, "2024-12-000041", 2, "paid", 123456, 0), invoice(40, "2024-12-000040", 5, "issued", 5000, 5000),
 	}
+	declined := payment(3052, 3, "realtime", "past_due", 500)
+	declined.Reason, declined.Attempts, declined.Failed, declined.NextRetry = "card_declined", 1, ptr(at("2025-01-19 10:00:00")), ptr(at("2025-01-22 10:00:00"))
+	disputed := payment(3050, 5, "purchase", "paid", 10000)
+	disputed.DisputedCents, disputed.OwedCents, disputed.ReturnableCents = 10000, 600, 0
 	row := f.users[3]
 	row.ID, row.Email = 1, "user01@example.com"
 	f.user = api.UserView{
@@ -311,7 +320,12 @@ func busy() *fake {
 		At: now, Month: month, Invoices: invoices,
 		Status: api.BillStatus{Currency: "usd", Provider: true, NextRun: at("2025-02-01 01:00:00"), Invoices: []api.InvoicesState{inState("issued", 1, 5000), inState("past_due", 1, 7350), inState("paid", 40, 0)},
 			Failures: []api.InvoiceFailure{{Invoice: 43, Number: "2025-01-000043", User: 3, Email: "user03@example.com", Month: "2025-01", State: "past_due", AmountDueCents: 7350,
-				Reason: "Your card was declined.", Attempts: 2, Failed: ptr(at("2025-01-19 01:00:00")), NextRetry: ptr(at("2025-01-24 01:00:00"))}}},
+				Reason: "Your card was declined.", Attempts: 2, Failed: ptr(at("2025-01-19 01:00:00")), NextRetry: ptr(at("2025-01-24 01:00:00"))}},
+			Payments: []api.PaymentsState{
+				{Kind: "purchase", State: "paid", Count: 12, AmountCents: 120_000}, {Kind: "purchase", State: "owed", Count: 1, AmountCents: 600},
+				{Kind: "realtime", State: "paid", Count: 340, AmountCents: 170_000}, {Kind: "realtime", State: "past_due", Count: 1, AmountCents: 500},
+			},
+			PaymentFailures: []api.Payment{declined, disputed}, Undelivered: &api.Undelivered{Count: 3, User: 5}},
 		Runs: []api.BillRunDone{
 			{At: at("2025-01-01 01:00:09"), Summary: api.BillSummary{Month: "2024-12", TotalUsers: 57, Charged: 40, Skipped: 16, Failed: 1, TotalRevenueCents: 1234550,
 				Errors: []api.BillFailure{{User: 3, Error: "Your card was declined."}}}},
@@ -326,6 +340,36 @@ func invoice(id int, number string, user int, state string, total, due int64) ap
 		TotalCents: total, PaidCents: total - due, AmountDueCents: due,
 		Lines: []api.InvoiceLine{{Kind: "fee", Description: "Pro, December 2024", Quantity: 1, UnitPrice: 49_000_000_000, AmountCents: 4900}},
 	}
+}
+
+func credits(n int64) api.Credits { return api.Credits(ledger.Amount(n) * ledger.Unit) }
+
+// payment is one of a pack of 10,000 credits, or of usage.
+func payment(id, user int, kind ledger.PaymentKind, state ledger.PaymentState, total int64) api.Payment {
+	p := api.Payment{Purchase: api.Purchase{ID: ledger.PaymentID(id), Kind: kind, State: state, Currency: "usd", AmountCents: total, Time: at("2025-01-18 10:00:00")},
+		User: ledger.UserID(user), Email: fmt.Sprintf("user%02d@example.com", user), Month: "2025-01"}
+	p.Lines = []api.ReceiptLine{{Kind: "usage", Description: "Usage of 2025-01 so far", AmountCents: total}}
+	if kind.Buys() {
+		p.Pack, p.Credits, p.Lines = "10k", credits(10_000), []api.ReceiptLine{{Kind: "credits", Description: "10,000 credits", AmountCents: total}}
+	}
+	if state == ledger.PaymentPaid {
+		p.Receipt, p.PaidAt, p.ReturnableCents = ptr(fmt.Sprintf("R-%06d", id)), ptr(at("2025-01-18 10:01:00")), total
+	}
+	return p
+}
+
+// prepaid is a busy server whose user pays beforehand.
+func prepaid() *fake {
+	f := busy()
+	f.user.User.Plan, f.user.User.NextPlan, f.user.Row.Balance, f.user.Quotas = "prepaid", nil, ptr(int64(9400)), nil
+	f.user.Credits = &api.HeldCredits{
+		CreditBalance: api.CreditBalance{Balance: credits(9400), ExpiringNext: &api.CreditExpiring{Amount: credits(400), Expires: at("2025-02-01 00:00:00")}},
+		Granted:       credits(11_000), Burnt: credits(1_500), Taken: credits(100), Uncovered: credits(7), MoreGrants: 3,
+		Grants: []api.CreditGrant{{ID: 2871, Source: ledger.Promotion, Left: credits(400), Expires: ptr(at("2025-02-01 00:00:00"))}, {ID: 3051, Source: ledger.Purchase, Left: credits(9000)}},
+	}
+	f.user.Payments = []api.Payment{payment(3049, 1, "purchase", "paid", 10000), payment(3001, 1, "recharge", "failed", 10000)}
+	f.user.Payments[1].Reason = "insufficient_funds"
+	return f
 }
 
 // empty is a server that has just started.
@@ -356,6 +400,10 @@ func odd() *fake {
 	f.records[38].Outcome = "outcome\r\nsecond line"
 	f.overview.Attention[0].Text = "日本語" + strings.Repeat(" wide text", 30) + "\x1b[2J"
 	f.overview.Runs[1].Error = strings.Repeat("many words ", 30) + "\n\x1b[H"
+	f.user.Payments, f.user.Credits = prepaid().user.Payments, prepaid().user.Credits
+	f.user.Credits.Grants[0].Source = "\x1b[2Jluck"
+	f.user.Payments[1].Reason = "カード\x1b[2J " + strings.Repeat("because ", 20)
+	f.billing.Status.PaymentFailures[0].Email, f.billing.Status.PaymentFailures[0].Reason = long, "\x9b2J"+strings.Repeat("why ", 40)
 	f.billing.Status.Failures[0].Reason = "カードが拒否されました " + strings.Repeat("because ", 20)
 	f.users[5].Calls, f.users[5].CostCents = 1<<62, 1<<62
 	f.users[5].Quota = &api.MeterQuota{Meter: "calls", Limit: 1 << 62, Used: 1<<62 - 1}

@@ -25,8 +25,11 @@ func TestPages(t *testing.T) {
 		name  string
 		make  func() *fake
 		sizes []dimension
-	}{{"busy", busy, sizes}, {"empty", empty, sizes[1:2]}, {"odd", odd, sizes}} {
+	}{{"busy", busy, sizes}, {"empty", empty, sizes[1:2]}, {"prepaid", prepaid, sizes}, {"odd", odd, sizes}} {
 		for _, walk := range walks {
+			if server.name == "prepaid" && walk.name != "user" {
+				continue // as the busy one
+			}
 			for _, size := range server.sizes {
 				name := server.name + "-" + walk.name + "-" + size.String()
 				t.Run(name, func(t *testing.T) {
@@ -57,8 +60,9 @@ func TestOverlays(t *testing.T) {
 		{"help-users-60x20", "2 ?", dimension{60, 20}},
 		{"help-billing-80x24", "5 ?", dimension{80, 24}},
 		{"record-60x20", "4 enter", dimension{60, 20}},
-		{"invoice-60x20", "5 down enter", dimension{60, 20}},
+		{"invoice-60x20", "5 down down down enter", dimension{60, 20}},
 		{"failure-80x24", "5 enter", dimension{80, 24}},
+		{"payment-80x24", "5 down enter", dimension{80, 24}},
 		{"key-80x24", "2 enter enter", dimension{80, 24}},
 		{"typing-60x20", "2 / 'ann@example.com'", dimension{60, 20}},
 		{"hint-60x20", "4 /", dimension{60, 20}},

@@ -17,7 +17,7 @@ type keyMap struct {
 	nextPage, previousPage           key.Binding
 	pause, state, records            key.Binding
 
-	suspend, resume, plan, credits, revoke, retry, void key.Binding
+	suspend, resume, plan, credits, revoke, retry, void, refund key.Binding
 }
 
 func newKeys() keyMap {
@@ -40,6 +40,7 @@ func newKeys() keyMap {
 		suspend: bind("S", "suspend", "S"), resume: bind("R", "resume", "R"), plan: bind("P", "change plan", "P"),
 		credits: bind("C", "grant credits", "C"),
 		revoke:  bind("X", "revoke key", "X"), retry: bind("T", "retry invoice", "T"), void: bind("V", "void invoice", "V"),
+		refund: bind("F", "refund payment", "F"),
 	}
 	for i, name := range pageNames {
 		digit := string(rune('1' + i))
@@ -50,7 +51,7 @@ func newKeys() keyMap {
 
 // writes are the keys that change something.
 func (k keyMap) writes() []key.Binding {
-	return []key.Binding{k.suspend, k.resume, k.plan, k.credits, k.revoke, k.retry, k.void}
+	return []key.Binding{k.suspend, k.resume, k.plan, k.credits, k.revoke, k.retry, k.void, k.refund}
 }
 
 // pageBinding names all five pages in one.

@@ -67,6 +67,8 @@ func TestKeys(t *testing.T) {
 		{"a route may have a colon", "4 / 'a:b' enter", []string{"No record fits yet"}, nil, `watch records user "" route "a:b" status "" outcome "" limit 100`},
 		{"the filter of records is dropped", "4 / 'scan' enter esc", nil, []string{"filter \"scan\""}, `watch records user "" route "" status "" outcome "" limit 100`},
 		{"a record in full", "4 down enter", []string{"RECORD r0000038", "documents  38", "cost       0.38 USD"}, nil, ""},
+		{"a record that burnt credits", "4 down down down enter", []string{"RECORD r0000036", "credits burnt  29", "not covered    7"}, nil, ""},
+		{"a payment in full", "5 down enter", []string{"PAYMENT 3052", "card_declined", "Usage of 2025-01 so far"}, nil, ""},
 		{"a record closes", "4 enter esc", []string{"> 12:34:55"}, []string{"RECORD r"}, ""},
 		{"pause", "4 p", []string{"PAUSED"}, nil, ""},
 		{"pause ends", "4 p p", nil, []string{"PAUSED"}, ""},

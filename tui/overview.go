@@ -227,7 +227,11 @@ func monthLines(s *shared, m api.MonthSoFar, at time.Time) []string {
 			revenue += " (" + c.At.UTC().Format("15:04") + ")"
 		}
 	}
-	return []string{head, used, "cost " + s.o.priced(m.CostCents) + " at the price list", revenue}
+	lines := []string{head, used, "cost " + s.o.priced(m.CostCents) + " at the price list", revenue}
+	if m.SoldCents != 0 {
+		lines = append(lines, "credit packs sold for "+s.o.priced(m.SoldCents))
+	}
+	return lines
 }
 
 func progress(m api.MonthSoFar, at time.Time) string {

@@ -268,5 +268,8 @@ func recordDetail(s *shared, r api.Record) detailMsg {
 		pairs = append(pairs, name, api.Count(r.Meters[name]))
 	}
 	pairs = append(pairs, "cost", api.Exact(r.Cost.String())+" "+upper(s.o.Currency), "billed", billed, "estimated", estimated)
+	if r.CreditsBurnt != 0 || r.Uncovered != 0 {
+		pairs = append(pairs, "credits burnt", api.Exact(r.CreditsBurnt.String()), "not covered", api.Exact(r.Uncovered.String()))
+	}
 	return detailMsg{"RECORD " + r.RequestID, facts(pairs...)}
 }

@@ -34,6 +34,7 @@ type Server interface {
 	GrantCredits(ctx context.Context, user string, ask api.GrantCredits) (api.CreditsGranted, error)
 	Revoke(ctx context.Context, key api.Key) error
 	ActOnInvoice(ctx context.Context, id string, act api.InvoiceAct, ask api.ActOnInvoice) (api.Invoice, error)
+	RefundPayment(ctx context.Context, user, payment string, ask api.RefundPayment) (api.Payment, error)
 }
 
 // Of is the server that a client of the operator API speaks to.

@@ -81,6 +81,8 @@ func (p *user) key(k tea.KeyMsg) tea.Msg {
 			return invoiceDetail(p.shared, item)
 		case api.Key:
 			return keyDetail(item)
+		case api.Payment:
+			return paymentDetail(p.shared, item)
 		}
 		return nil
 	}
@@ -98,6 +100,8 @@ func (p *user) target() target {
 		t.key = &item
 	case api.Invoice:
 		t.invoice = invoiceTarget(item)
+	case api.Payment:
+		t.payment = &item
 	}
 	return t
 }
@@ -117,6 +121,7 @@ func (p *user) body(w, h int) []string {
 	}
 	v := p.view
 	add(wrapAll(p.who(), w)...)
+	add(p.credits(w)...)
 	add(dayChart(p.shared, v.Days, w, min(4, max(2, h/6)))...)
 	add(p.quotas(w)...)
 	section := func(t *table, none string, items []any, ids []string) {
@@ -145,6 +150,13 @@ func (p *user) body(w, h int) []string {
 		items, ids = append(items, i), append(ids, invoiceKey(i))
 	}
 	section(invoices, "none", items, ids)
+	if len(v.Payments) > 0 {
+		items, ids = nil, nil
+		for _, one := range v.Payments {
+			items, ids = append(items, one), append(ids, paymentKey(one))
+		}
+		section(paymentTable(p.shared, v.Payments), "none", items, ids)
+	}
 	recent := recordTable("RECENT RECORDS", false)
 	items, ids = nil, nil
 	for _, r := range v.Records {
@@ -185,14 +197,18 @@ func (p *user) who() []string {
 		credits = ", credits " + api.Count(*v.Row.Balance)
 	}
 	used, charges := v.Usage.CurrentUsage, v.Usage.Charges
+	charged := ""
+	if charges.ChargedCents != 0 {
+		charged = ", " + p.o.money(charges.ChargedCents) + " of it charged already"
+	}
 	return []string{
 		p.st.title.Render("USER "+rowID(v.Row)) + "  " + name,
 		status + ", " + plan + ", " + payment + credits + ", since " + date(u.Created),
 		fmt.Sprintf("month %04d-%02d: %s, %s, %s, cost %s", v.Usage.Period.Year, v.Usage.Period.Month,
 			plural(used.TotalCalls, "call", "calls"), plural(used.TotalDocuments, "document", "documents"), plural(used.TotalTokens, "token", "tokens"),
 			api.Exact(used.Cost.String())),
-		fmt.Sprintf("charge %s so far (fee %s, usage %s), %s projected; %s unbilled", p.o.priced(charges.TotalCents), p.o.money(charges.BaseFeeCents),
-			p.o.money(charges.OverageCents), p.o.priced(v.Row.ProjectedCents), plural(used.UnbilledCalls, "call", "calls")),
+		fmt.Sprintf("charge %s so far (fee %s, usage %s)%s, %s projected; %s unbilled", p.o.priced(charges.TotalCents), p.o.money(charges.BaseFeeCents),
+			p.o.money(charges.OverageCents), charged, p.o.priced(v.Row.ProjectedCents), plural(used.UnbilledCalls, "call", "calls")),
 	}
 }
 

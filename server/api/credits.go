@@ -141,9 +141,26 @@ func (s *service) balance(u *ledger.User, now time.Time) (b CreditBalance) {
 	return b
 }
 
+func (a *account) prepaid() bool { return a.on && a.current.Plan.Billing == pricing.Prepaid }
+
+// grants is a user's grants that have something left for a call at now, in the
+// order they are burnt.
+func (s *service) grants(u *ledger.User, now time.Time) []CreditGrant {
+	list := []CreditGrant{}
+	a := s.Ledger.Account(u.ID)
+	a.Lock()
+	defer a.Unlock()
+	for _, l := range a.Credits() {
+		if l.Expires.IsZero() || l.Expires.After(now) {
+			list = append(list, CreditGrant{l.Seq, l.Source, Credits(l.Amount), optionalTime(l.Expires)})
+		}
+	}
+	return list
+}
+
 // prepaidBalance is the balance where the user is on a prepaid plan, else nil.
 func (s *service) prepaidBalance(a *account, now time.Time) *CreditBalance {
-	if !a.on || a.current.Plan.Billing != pricing.Prepaid {
+	if !a.prepaid() {
 		return nil
 	}
 	b := s.balance(a.user, now)
@@ -155,15 +172,7 @@ func (s *service) credits(r *request, u *ledger.User) (UserCredits, error) {
 	if err != nil {
 		return UserCredits{}, err
 	}
-	view := UserCredits{CreditBalance: s.balance(u, r.now), Grants: []CreditGrant{}, Entries: []CreditEntry{}}
-	a := s.Ledger.Account(u.ID)
-	a.Lock()
-	for _, l := range a.Credits() {
-		if l.Expires.IsZero() || l.Expires.After(r.now) {
-			view.Grants = append(view.Grants, CreditGrant{l.Seq, l.Source, Credits(l.Amount), optionalTime(l.Expires)})
-		}
-	}
-	a.Unlock()
+	view := UserCredits{CreditBalance: s.balance(u, r.now), Grants: s.grants(u, r.now), Entries: []CreditEntry{}}
 	if view.Purchases, err = s.purchases(u); err != nil {
 		return UserCredits{}, err
 	}

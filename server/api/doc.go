@@ -4,16 +4,20 @@
 // The central types:
 //
 //   - [NewCustomer] serves customers beside the gateway: usage, history, records,
-//     pricing, plan, invoices, keys, spend limit, health and /openapi.json.
+//     pricing, plan, invoices, credits and their purchase, keys, spend limit, health
+//     and /openapi.json.
 //   - [NewOperator] serves the operator over a unix socket: users, keys, usage,
-//     billing, invoices, reports, export, backup, verify, clock, status, reload.
+//     credits, billing, invoices, payments, notices, reports, export, backup, verify,
+//     clock, status, reload.
 //     Who may open the socket may do everything; each change names the user id of
 //     the peer ([WithPeer]).
 //   - [Client] speaks the operator API.
 //   - [Overview], [UsersView], [UserView], [RecordsTail] and [BillingView] are what
 //     the screens show, as streams of the operator API; see below.
 //   - [Options] is what both handlers stand on, [Billing] what they need of
-//     monthly billing.
+//     billing.
+//   - [Clean], [Count], [Exact], [Minor] and [Size] write what commands and screens
+//     show, so that both write it alike.
 //
 // An endpoint is a row of a table: method, path, who may use it, its parameters,
 // and a function from Go types to Go types. The mux, the checks of parameters
@@ -39,7 +43,9 @@
 //     the one that made it, and in no log.
 //   - Reading, revoking keys and setting the own spend limit stay open to
 //     suspended and closed users, so that they can pay and be safe; new keys do
-//     not.
+//     not. Suspended users can buy credits, closed ones cannot.
+//   - What was charged while it was used is in a month's charges and in its
+//     invoice's total; it is never added to them. Credit packs are beside both.
 //   - Streams read a batch of records, leave the ledger alone, and write it as
 //     fast as the client takes it: constant memory, no transaction held. A stream
 //     that cannot go on breaks the connection; it never ends as if complete.
@@ -74,6 +80,8 @@
 //   - An account is locked for one read of its totals; records are read in the short
 //     transactions of the ledger, and what comes faster than it can be looked at is
 //     counted (RecordsTail.Skipped).
+//   - Of the payments and notices of all users only what is in memory is walked;
+//     those that wait for money are read, at most a thousand.
 //   - Days and routes are sums of whole hours: one that midnight cuts, in zones
 //     whose offset is not whole hours, counts where it begins.
 //

@@ -23,7 +23,7 @@ type paymentsStand struct {
 
 type paymentsOf struct {
 	kind  ledger.PaymentKind
-	state ledger.PaymentState
+	state string
 }
 
 type paymentFound struct {
@@ -41,10 +41,11 @@ func newPaymentsStand(open ledger.Period, now time.Time) *paymentsStand {
 
 func (p *paymentsStand) add(u *ledger.User) {
 	for _, ref := range u.Payments {
-		if ref.Month == p.open {
-			of := paymentsOf{ref.Kind, ref.State}
-			sum := p.states[of]
-			p.states[of] = PaymentsState{ref.Kind, ref.State, sum.Count + 1, sum.AmountCents + ref.Total}
+		if ref.Month == p.open || ref.State == ledger.PaymentPastDue {
+			p.count(ref.Kind, string(ref.State), ref.Total)
+		}
+		if ref.Owed != 0 {
+			p.count(ref.Kind, OwedState, ref.Owed)
 		}
 		// Of a page that nobody paid on nothing is to be done.
 		lost := ref.State == ledger.PaymentGivenUp && ref.Kind != ledger.PurchasePayment && ref.Month == p.open
@@ -62,11 +63,17 @@ func (p *paymentsStand) add(u *ledger.User) {
 	}
 }
 
+func (p *paymentsStand) count(kind ledger.PaymentKind, state string, cents int64) {
+	of := paymentsOf{kind, state}
+	sum := p.states[of]
+	p.states[of] = PaymentsState{kind, state, sum.Count + 1, sum.AmountCents + cents}
+}
+
 // addPayments adds to the status how payments stand, and reads the newest of those
 // that failed.
 func (s *service) addPayments(status *BillStatus, p *paymentsStand) error {
 	for _, kind := range []ledger.PaymentKind{ledger.PurchasePayment, ledger.RechargePayment, ledger.RealtimePayment} {
-		for _, state := range []ledger.PaymentState{ledger.PaymentPending, ledger.PaymentPaid, ledger.PaymentPastDue, ledger.PaymentGivenUp} {
+		for _, state := range PaymentStates() {
 			if sum, ok := p.states[paymentsOf{kind, state}]; ok {
 				status.Payments = append(status.Payments, sum)
 			}

@@ -36,6 +36,34 @@ type Purchase struct {
 	Lines         []ReceiptLine       `json:"lines"`
 }
 
+// Name is what people call a payment by: the receipt, or the payment where there is
+// none.
+func (p Purchase) Name() string {
+	if p.Receipt != nil {
+		return "receipt " + *p.Receipt
+	}
+	return fmt.Sprintf("payment %d", p.ID)
+}
+
+// StateText is the state with what became of the money since, for people: "paid, 3.00
+// owed, 12.00 given back".
+func (p Purchase) StateText() string {
+	digits, err := ledger.MinorDigits(p.Currency)
+	if err != nil {
+		digits = 2 // a currency that this program does not know yet
+	}
+	words := []string{string(p.State)}
+	for _, since := range []struct {
+		cents int64
+		word  string
+	}{{p.OwedCents, "owed"}, {p.RefundedCents, "given back"}, {p.DisputedCents, "disputed"}} {
+		if since.cents != 0 {
+			words = append(words, Minor(since.cents, digits)+" "+since.word)
+		}
+	}
+	return strings.Join(words, ", ")
+}
+
 // ReceiptLine is a line of a receipt.
 type ReceiptLine struct {
 	Kind        string `json:"kind" doc:"credits, usage or tax"`

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -200,7 +201,8 @@ func TestOperatorPayments(t *testing.T) {
 	status := must[api.BillStatus](t)(c.BillStatus(ctx))
 	states := []api.PaymentsState{
 		{Kind: "purchase", State: "pending", Count: 1, AmountCents: 1200}, {Kind: "purchase", State: "paid", Count: 1, AmountCents: 1200},
-		{Kind: "recharge", State: "failed", Count: 1, AmountCents: 1200},
+		{Kind: "purchase", State: "owed", Count: 1, AmountCents: 300},
+		{Kind: "recharge", State: "failed", Count: 1, AmountCents: 1200}, {Kind: "realtime", State: "past_due", Count: 1, AmountCents: 60},
 	}
 	if diff := cmp.Diff(states, status.Payments); diff != "" {
 		t.Error(diff)
@@ -343,5 +345,49 @@ func TestNotices(t *testing.T) {
 		if diff := cmp.Diff(tt.want, must[api.BillStatus](t)(c.BillStatus(ctx)).Undelivered); diff != "" {
 			t.Errorf("at %v:\n%s", tt.at, diff)
 		}
+	}
+}
+
+// TestScreensOfPayments: the screens have what was bought and charged, and count
+// what was charged while it was used once.
+func TestScreensOfPayments(t *testing.T) {
+	h := newHouse(t)
+	h.options.Watch.Every = 20 * time.Millisecond
+	h.bill(nil)
+	c := operate(t, h)
+	h.publish(ledger.PlanVersion, "now", []byte(`{"id":"now","name":"Now","fee":"0","by_cost":true,"on_exceed":"bill","billing":"realtime","charge_threshold":"0.50"}`))
+	u, _, _ := h.user("a@example.com", "now")
+	h.record(u.ID, start, 130, func(_ int, u *ledger.Usage) { u.Documents = 1 })
+	charged := h.pay(usageOf(u.ID, 60), h.paid)
+	h.pay(pack(u.ID, ledger.PurchasePayment), func(p *ledger.Payment) { p.State = ledger.PaymentGivenUp })
+	other, _, _ := h.user("b@example.com", "free")
+	bought := h.pay(pack(other.ID, ledger.PurchasePayment), h.paid)
+
+	view := func(id string) api.UserView {
+		return await(t, func(ctx context.Context, each func(api.UserView) error) error { return c.WatchUser(ctx, id, each) }, any1)
+	}
+	first := view("1")
+	if first.Credits != nil || len(first.Payments) != 2 || first.Payments[1].ID != charged.ID || first.Usage.Charges.ChargedCents != 60 {
+		t.Errorf("got %+v, %+v", first.Credits, first.Payments)
+	}
+	second := view("2")
+	want := api.Credits(100 * ledger.Unit)
+	if second.Credits == nil || second.Credits.Balance != want || second.Credits.Granted != want || len(second.Credits.Grants) != 1 || second.Payments[0].ID != bought.ID {
+		t.Errorf("got %+v, %+v", second.Credits, second.Payments)
+	}
+	rated := func(m api.MonthSoFar) bool { return m.Charges != nil }
+	overview := await(t, c.WatchOverview, func(o api.Overview) bool { return rated(o.Month) })
+	if overview.Month.Charges.SoFarCents != 130 || overview.Month.SoldCents != 1200 {
+		t.Errorf("got %+v, %+v", overview.Month, overview.Month.Charges)
+	}
+	bill := await(t, func(ctx context.Context, each func(api.BillingView) error) error {
+		return c.WatchBilling(ctx, "", each)
+	}, any1)
+	states := []api.PaymentsState{
+		{Kind: "purchase", State: "paid", Count: 1, AmountCents: 1200}, {Kind: "purchase", State: "failed", Count: 1, AmountCents: 1200},
+		{Kind: "realtime", State: "paid", Count: 1, AmountCents: 60},
+	}
+	if diff := cmp.Diff(states, bill.Status.Payments); diff != "" || bill.Month.SoldCents != 1200 || len(bill.Status.PaymentFailures) != 0 {
+		t.Errorf("got %+v\n%s", bill.Status.PaymentFailures, diff)
 	}
 }

@@ -141,7 +141,7 @@ type BillStatus struct {
 	Failures []InvoiceFailure `json:"failures" doc:"invoices that could not be collected, newest first"`
 	// MoreFailures is how many there are beyond those listed.
 	MoreFailures    int             `json:"more_failures"`
-	Payments        []PaymentsState `json:"payments" doc:"that are no invoice's, begun in the open month; realtime: of its usage"`
+	Payments        []PaymentsState `json:"payments" doc:"that are no invoice's: of the open month, and all that are past due or owed"`
 	PaymentFailures []Payment       `json:"payment_failures" doc:"past due, not collected this month, or owed since they went back; newest first"`
 	// MorePaymentFailures is how many there are beyond those listed.
 	MorePaymentFailures int              `json:"more_payment_failures"`
@@ -164,10 +164,10 @@ type InvoicesState struct {
 
 // PaymentsState is how many payments of a kind are in a state, and what they come to.
 type PaymentsState struct {
-	Kind        ledger.PaymentKind  `json:"kind"`
-	State       ledger.PaymentState `json:"state"`
-	Count       int                 `json:"count"`
-	AmountCents int64               `json:"amount_cents"`
+	Kind        ledger.PaymentKind `json:"kind"`
+	State       string             `json:"state" doc:"pending, paid, past_due or failed; owed: counted again, of what went back"`
+	Count       int                `json:"count"`
+	AmountCents int64              `json:"amount_cents" doc:"owed: what is owed"`
 }
 
 // Undelivered is notices that nobody took on one way out, until they were given up.

@@ -60,6 +60,7 @@ type MonthSoFar struct {
 	Documents int64     `json:"documents"`
 	Tokens    int64     `json:"tokens"`
 	CostCents int64     `json:"cost_cents" doc:"at the price list"`
+	SoldCents int64     `json:"sold_cents" doc:"credit packs that were bought and paid, with tax; beside the charges"`
 	// Charges are rated for all users from time to time; null until that is done.
 	Charges *MonthCharges `json:"charges"`
 }
@@ -166,7 +167,20 @@ type UserView struct {
 	Routes    []UsedOnRoute `json:"routes" doc:"in the open period, most calls first"`
 	Keys      []Key         `json:"keys" doc:"newest first, at most 50"`
 	Invoices  []Invoice     `json:"invoices" doc:"newest first, at most 12"`
+	Credits   *HeldCredits  `json:"credits" doc:"null: there never were any, and the plan is not prepaid"`
+	Payments  []Payment     `json:"payments" doc:"that are no invoice's, newest first, at most 12"`
 	Records   []Record      `json:"records" doc:"newest first, at most 20"`
+}
+
+// HeldCredits is a user's credits.
+type HeldCredits struct {
+	CreditBalance
+	Granted    Credits       `json:"granted" doc:"ever, as the next ones"`
+	Burnt      Credits       `json:"burnt"`
+	Taken      Credits       `json:"taken" doc:"because they expired or were paid back"`
+	Uncovered  Credits       `json:"uncovered" doc:"used when there were none left"`
+	Grants     []CreditGrant `json:"grants" doc:"with something left, in the order they are burnt, at most 12"`
+	MoreGrants int           `json:"more_grants"`
 }
 
 // UsedOnRoute is a user's usage of a route.

@@ -71,6 +71,7 @@ func (s *service) attention(now time.Time, o *Overview, f *findings) []Attention
 		add(warn, "%s", left)
 	}
 	s.addBills(now, o, f.bill, add)
+	s.addPaymentsAttention(f.bill, add)
 	if f.noSnapshot {
 		last := "there is none"
 		if at := o.Ledger.LastSnapshot; at != nil {
@@ -176,6 +177,42 @@ func (s *service) addBills(now time.Time, o *Overview, b BillStatus, add func(le
 	}
 	if failing > 0 {
 		add(warn, "%s not be brought to the payment provider: see why with: tollgate bill status", counted(int64(failing), "invoice could", "invoices could"))
+	}
+}
+
+// addPaymentsAttention tells of payments that wait for money, and of notices that
+// nobody got.
+func (s *service) addPaymentsAttention(b BillStatus, add func(level, text string, args ...any)) {
+	var pastDue, owed, lost PaymentsState
+	for _, p := range b.Payments {
+		var of *PaymentsState
+		switch {
+		case p.State == string(ledger.PaymentPastDue):
+			of = &pastDue
+		case p.State == OwedState:
+			of = &owed
+		case p.State == string(ledger.PaymentGivenUp) && p.Kind != ledger.PurchasePayment:
+			of = &lost
+		default:
+			continue
+		}
+		of.Count += p.Count
+		of.AmountCents += p.AmountCents
+	}
+	if pastDue.Count > 0 {
+		add(warn, "%s past due, %s: see Billing for when it is tried again. The month's invoice asks for what is not paid by then.",
+			counted(int64(pastDue.Count), "charge of usage is", "charges of usage are"), s.priced(pastDue.AmountCents))
+	}
+	if owed.Count > 0 {
+		add(warn, "%s, and %s owed: the next invoice asks for it; enter a payment with: tollgate credits settle USER PAYMENT --reference R",
+			counted(int64(owed.Count), "payment went back after it was used", "payments went back after they were used"), s.priced(owed.AmountCents)+" are")
+	}
+	if lost.Count > 0 {
+		add(warn, "%s not collected this month, %s: see why with: tollgate bill status", counted(int64(lost.Count), "automatic payment was", "automatic payments were"), s.priced(lost.AmountCents))
+	}
+	if u := b.Undelivered; u != nil {
+		add(warn, "%s given up, the newest for user %d: see why with: tollgate user show %d, and look at what receives webhooks and mail.",
+			counted(int64(u.Count), "notice could not be delivered and was", "notices could not be delivered and were"), u.User, u.User)
 	}
 }
 

@@ -76,6 +76,18 @@ func TestAttention(t *testing.T) {
 			"warn: 2 invoices are given up, 1.50 USD: write to the customers, or enter a payment with: tollgate invoice paid ID --reference R",
 			"warn: 1 invoice could not be brought to the payment provider: see why with: tollgate bill status",
 		}},
+		{"payments", "", func(_ *Overview, f *findings) {
+			f.bill.Payments = []PaymentsState{
+				{"purchase", "pending", 3, 30_000}, {"purchase", "paid", 9, 90_000}, {"purchase", "failed", 2, 20_000}, {"purchase", "owed", 1, 600},
+				{"recharge", "failed", 1, 10_000}, {"recharge", "owed", 1, 150}, {"realtime", "past_due", 2, 1250},
+			}
+			f.bill.Undelivered = &Undelivered{3, 7}
+		}, []string{
+			"warn: 2 charges of usage are past due, 12.50 USD: see Billing for when it is tried again. The month's invoice asks for what is not paid by then.",
+			"warn: 2 payments went back after they were used, and 7.50 USD are owed: the next invoice asks for it; enter a payment with: tollgate credits settle USER PAYMENT --reference R",
+			"warn: 1 automatic payment was not collected this month, 100.00 USD: see why with: tollgate bill status",
+			"warn: 3 notices could not be delivered and were given up, the newest for user 7: see why with: tollgate user show 7, and look at what receives webhooks and mail.",
+		}},
 		{"snapshot", "", func(o *Overview, f *findings) { f.noSnapshot, o.Ledger.LastSnapshot = true, &snapshot },
 			[]string{"warn: No snapshot of the ledger was made for two days (the last is of 2025-01-27T03:30:00Z): look at the job and at [ledger] snapshot_dir, or make a copy with: tollgate backup FILE"}},
 		{"quotas, and something bad", "", func(o *Overview, f *findings) { f.blocked, o.Ledger.VerifyFound = 12, 1 },

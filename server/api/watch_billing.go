@@ -46,6 +46,7 @@ func (s *service) billingView(ctx context.Context, r *request, now time.Time, st
 	if view.Month, err = s.monthSoFar(now); err != nil {
 		return view, err
 	}
+	view.Month.SoldCents = sold(view.Status.Payments)
 	if s.Watch.Billed != nil {
 		view.Runs = list(s.Watch.Billed())
 	}

@@ -40,6 +40,7 @@ func (s *service) overview(ctx context.Context, now time.Time) (Overview, error)
 	if o.Month, err = s.monthSoFar(now); err != nil {
 		return o, err
 	}
+	o.Month.SoldCents = sold(bill.Payments)
 	if o.Days, _, err = s.watch.days.of(s, 0, now); err != nil {
 		return o, err
 	}
@@ -128,6 +129,17 @@ func (s *service) monthSoFar(now time.Time) (MonthSoFar, error) {
 		Month: p.Month.String(), Start: p.Start.UTC(), End: p.End.UTC(),
 		Calls: t.Calls, Documents: t.Documents, Tokens: t.Tokens, CostCents: s.cents(t.Cost), Charges: charges,
 	}, nil
+}
+
+// sold is what credit packs came to that were paid. Usage that was charged while it
+// was used is in the charges of the month already.
+func sold(payments []PaymentsState) (cents int64) {
+	for _, p := range payments {
+		if p.Kind.Buys() && p.State == string(ledger.PaymentPaid) {
+			cents += p.AmountCents
+		}
+	}
+	return cents
 }
 
 // billStands is the status of billing, of which a view may be a moment old.

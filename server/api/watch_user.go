@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -13,6 +14,8 @@ const (
 	shownKeys     = 50
 	shownInvoices = 12
 	shownRecords  = 20
+	shownGrants   = 12
+	shownPayments = 12
 )
 
 func (s *service) watchUser(r *request) error {
@@ -35,7 +38,7 @@ func (s *service) userView(ctx context.Context, now time.Time, id ledger.UserID,
 	}
 	view := UserView{
 		At: now.UTC(), User: s.user(u, now), Usage: s.monthUsageOf(&a), Row: s.row(&a, p, now), Quotas: list(a.quotas()),
-		Keys: []Key{}, Records: []Record{},
+		Keys: []Key{}, Payments: []Payment{}, Records: []Record{}, Credits: s.held(&a, now),
 	}
 	if a.on {
 		view.PerMinute, view.PerDay = a.current.Plan.PerMinute, a.current.Plan.PerDay
@@ -53,9 +56,30 @@ func (s *service) userView(ctx context.Context, now time.Time, id ledger.UserID,
 		return view, err
 	}
 	view.Invoices = invoices.Invoices
+	for _, ref := range slices.Backward(u.Payments[max(0, len(u.Payments)-shownPayments):]) {
+		p, err := s.Ledger.Payment(id, ref.ID)
+		if err != nil {
+			return view, fmt.Errorf("reading payment %d: %w", ref.ID, err)
+		}
+		view.Payments = append(view.Payments, s.payment(p))
+	}
 	err = s.Ledger.UserRecords(ctx, id, 0, time.Time{}, time.Time{}, func(r *ledger.Usage) bool {
 		view.Records = append(view.Records, s.record(r))
 		return len(view.Records) < shownRecords
 	})
 	return view, err
+}
+
+// held is a user's credits, nil where there never were any and none are burnt.
+func (s *service) held(a *account, now time.Time) *HeldCredits {
+	sums := s.creditSums(a.user)
+	if sums == (ledger.CreditSums{}) && !a.prepaid() {
+		return nil
+	}
+	grants := s.grants(a.user, now)
+	more := max(0, len(grants)-shownGrants)
+	return &HeldCredits{
+		CreditBalance: s.balance(a.user, now), Granted: Credits(sums.Granted), Burnt: Credits(sums.Burnt), Taken: Credits(sums.Taken),
+		Uncovered: Credits(sums.Uncovered), Grants: grants[:len(grants)-more], MoreGrants: more,
+	}
 }

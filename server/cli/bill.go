@@ -153,7 +153,7 @@ func printBillStatus(w io.Writer, s api.BillStatus) {
 	if len(s.Payments) > 0 {
 		t := newTable("PAYMENTS", "STATE", "COUNT>", strings.ToUpper(s.Currency)+">")
 		for _, p := range s.Payments {
-			t.add(string(p.Kind), string(p.State), api.Count(int64(p.Count)), inCurrency(p.AmountCents, s.Currency))
+			t.add(string(p.Kind), p.State, api.Count(int64(p.Count)), inCurrency(p.AmountCents, s.Currency))
 		}
 		fmt.Fprintln(w)
 		t.print(w)
@@ -161,7 +161,7 @@ func printBillStatus(w io.Writer, s api.BillStatus) {
 	if len(s.PaymentFailures) > 0 {
 		t := newTable("PAYMENT>", "USER>", "E-MAIL", "KIND", strings.ToUpper(s.Currency)+">", "STATE", "WHY")
 		for _, p := range s.PaymentFailures {
-			t.add(fmt.Sprint(p.ID), userID(p.User), dash(p.Email), string(p.Kind), inCurrency(p.AmountCents, s.Currency), paymentState(p.Purchase), dash(paymentReason(p)))
+			t.add(fmt.Sprint(p.ID), userID(p.User), dash(p.Email), string(p.Kind), inCurrency(p.AmountCents, s.Currency), p.StateText(), dash(paymentReason(p)))
 		}
 		fmt.Fprintln(w)
 		t.print(w)

@@ -45,7 +45,7 @@ PAYMENT is an id or a receipt's number of "tollgate credits show".`,
 				}
 				return a.answer(p, func(w io.Writer) {
 					fmt.Fprintf(w, "Of %s of %s %s are given back, and %s are owed.\n",
-						paymentName(p.Purchase), priced(p.AmountCents, p.Currency), priced(p.RefundedCents, p.Currency), priced(p.OwedCents, p.Currency))
+						p.Name(), priced(p.AmountCents, p.Currency), priced(p.RefundedCents, p.Currency), priced(p.OwedCents, p.Currency))
 				})
 			})
 		},
@@ -74,7 +74,7 @@ provider. PAYMENT is an id or a receipt's number of "tollgate credits show".`,
 					return err
 				}
 				return a.answer(p, func(w io.Writer) {
-					fmt.Fprintf(w, "Nothing more is owed of %s.\n", paymentName(p.Purchase))
+					fmt.Fprintf(w, "Nothing more is owed of %s.\n", p.Name())
 				})
 			})
 		},
@@ -114,7 +114,7 @@ while it was used (realtime).`,
 				err := c.EachPayment(cmd.Context(), q, func(p api.Payment) error {
 					none = false
 					t.add(fmt.Sprint(p.ID), dash(text(p.Receipt)), userID(p.User), dash(p.Email), p.Month, string(p.Kind),
-						inCurrency(p.AmountCents, p.Currency), strings.ToUpper(p.Currency), paymentState(p.Purchase), dash(paymentReason(p)))
+						inCurrency(p.AmountCents, p.Currency), strings.ToUpper(p.Currency), p.StateText(), dash(paymentReason(p)))
 					return nil
 				})
 				if err != nil {
@@ -137,28 +137,6 @@ while it was used (realtime).`,
 	return cmd
 }
 
-// paymentName is what people call a payment by.
-func paymentName(p api.Purchase) string {
-	if p.Receipt != nil {
-		return "receipt " + *p.Receipt
-	}
-	return fmt.Sprintf("payment %d", p.ID)
-}
-
-// paymentState is the state with what became of the money since.
-func paymentState(p api.Purchase) string {
-	words := []string{string(p.State)}
-	for _, since := range []struct {
-		cents int64
-		word  string
-	}{{p.RefundedCents, "given back"}, {p.DisputedCents, "disputed"}, {p.OwedCents, "owed"}} {
-		if since.cents != 0 {
-			words = append(words, inCurrency(since.cents, p.Currency)+" "+since.word)
-		}
-	}
-	return strings.Join(words, ", ")
-}
-
 // paymentReason is why a payment was not collected, and when it is tried again.
 func paymentReason(p api.Payment) string {
 	why := p.Reason
@@ -179,7 +157,7 @@ func printPurchases(w io.Writer, list []api.Purchase) {
 	t := newTable("PAYMENT>", "RECEIPT", "WHEN", "KIND", "PACK", "CREDITS>", strings.ToUpper(list[0].Currency)+">", "STATE")
 	for _, p := range list {
 		t.add(fmt.Sprint(p.ID), dash(text(p.Receipt)), moment(p.Time), string(p.Kind), p.Pack, api.Exact(p.Credits.String()),
-			inCurrency(p.AmountCents, p.Currency), paymentState(p))
+			inCurrency(p.AmountCents, p.Currency), p.StateText())
 	}
 	t.print(w)
 }
@@ -192,7 +170,7 @@ func printOwing(w io.Writer, list []api.Payment) {
 	fmt.Fprintln(w)
 	t := newTable("NOT PAID>", "MONTH", "KIND", strings.ToUpper(list[0].Currency)+">", "STATE", "WHY")
 	for _, p := range list {
-		t.add(fmt.Sprint(p.ID), p.Month, string(p.Kind), inCurrency(p.AmountCents, p.Currency), paymentState(p.Purchase), dash(paymentReason(p)))
+		t.add(fmt.Sprint(p.ID), p.Month, string(p.Kind), inCurrency(p.AmountCents, p.Currency), p.StateText(), dash(paymentReason(p)))
 	}
 	t.print(w)
 }
