@@ -142,9 +142,10 @@ func (l *Ledger) CheckDisk() error {
 
 // Info describes an open ledger.
 type Info struct {
-	ID         string // random, for ever
-	Epoch      int    // counts restores
-	Seq        uint64 // the last entry
+	ID         string    // random, for ever
+	Epoch      int       // counts restores
+	Restored   time.Time // when this epoch began, UTC; zero in the first
+	Seq        uint64    // the last entry
 	Head       [32]byte
 	LastLogged time.Time // of the last entry, UTC
 	Before     time.Time // of the last entry when the ledger was opened, UTC; zero when it was new
@@ -168,6 +169,9 @@ func (l *Ledger) Status() (Info, error) {
 		Currency: l.state.identity.Currency, Zone: l.state.zones[len(l.state.zones)-1].Zone,
 		TestClock: l.state.identity.TestClock, Clock: l.state.clock, Users: len(l.state.accounts) - 1,
 		Before: l.before,
+	}
+	if s.Epoch > 0 {
+		s.Restored = l.state.epochs[s.Epoch-1].At
 	}
 	l.state.mu.RUnlock()
 	info, err := os.Stat(l.path)

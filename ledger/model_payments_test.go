@@ -44,7 +44,7 @@ func (m *model) beginPayment(t *rapid.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.ID, p.State, p.Made = got.ID, ledger.PaymentPending, m.tick(t)
+	p.ID, p.State, p.Epoch, p.Made = got.ID, ledger.PaymentPending, m.epoch, m.tick(t)
 	if p.Month == 0 {
 		p.Month = m.l.PeriodAt(p.Made).Month
 	}

@@ -37,6 +37,7 @@ type Payment struct {
 	Kind    PaymentKind   `json:"kind"`
 	State   PaymentState  `json:"state"`
 	User    UserID        `json:"user"`
+	Epoch   int           `json:"epoch,omitempty"`   // in which it was begun: of two payments in different ones the ids can be the same
 	Month   Month         `json:"month"`             // in which it was begun; realtime: whose usage it charges
 	Pack    string        `json:"pack,omitempty"`    // of a purchase or recharge
 	Credits Amount        `json:"credits,omitempty"` // nanos of a credit, granted when it is paid

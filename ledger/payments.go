@@ -140,8 +140,8 @@ func (s PaymentState) leadsTo(next PaymentState, k PaymentKind) bool {
 	return false
 }
 
-// AddPayment logs a payment that begins. ID, Made, Month where it has none, and
-// State are set here. ErrNotFound when there is no such user.
+// AddPayment logs a payment that begins. ID, Epoch, Made, Month where it has none,
+// and State are set here. ErrNotFound when there is no such user.
 func (l *Ledger) AddPayment(now time.Time, by string, p Payment) (*Payment, error) {
 	l.changing.Lock()
 	defer l.changing.Unlock()
@@ -150,7 +150,7 @@ func (l *Ledger) AddPayment(now time.Time, by string, p Payment) (*Payment, erro
 		return nil, fmt.Errorf("add a payment of user %d: %w", p.User, ErrNotFound)
 	}
 	now = l.notBefore(now)
-	p.ID, p.Made, p.State = 0, now, PaymentPending
+	p.ID, p.Made, p.State, p.Epoch = 0, now, PaymentPending, l.epoch()
 	if !p.Expires.IsZero() { // to what is kept of a grant, which must not fail when the money is there
 		p.Expires = time.UnixMilli(p.Expires.UnixMilli()).UTC()
 	}

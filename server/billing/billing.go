@@ -60,6 +60,7 @@ type Billing struct {
 
 	id       string // the ledger's
 	epoch    int
+	restored time.Time // when the epoch began; zero: the ledger was never restored
 	currency string
 	digits   int
 	coarse   int64 // minor units: amounts are multiples of it
@@ -93,7 +94,7 @@ func New(o Options) (*Billing, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Billing{Options: o, id: status.ID, epoch: status.Epoch, currency: status.Currency, opened: status.Before, stuck: map[ledger.InvoiceID]stuck{}, stuckPayments: map[ledger.PaymentID]stuck{}}
+	b := &Billing{Options: o, id: status.ID, epoch: status.Epoch, restored: status.Restored, currency: status.Currency, opened: status.Before, stuck: map[ledger.InvoiceID]stuck{}, stuckPayments: map[ledger.PaymentID]stuck{}}
 	b.outbox.waiting = map[ledger.NoticeID][]ledger.Delivery{}
 	if b.digits, err = ledger.MinorDigits(b.currency); err != nil {
 		return nil, err

@@ -118,7 +118,7 @@ func (b *Billing) paymentStep(ctx context.Context, u *ledger.User, p *ledger.Pay
 	case opReturn:
 		in := p.Intent
 		r, err = b.Provider.Return(ctx, ReturnRequest{
-			Owner: b.owner(u.ID), Key: in.Key, ID: p.Provider, Part: in.Key, Amount: in.Amount, Reason: in.Reason,
+			Owner: b.ownerOf(p), Key: in.Key, ID: p.Provider, Part: in.Key, Amount: in.Amount, Reason: in.Reason,
 		})
 	default:
 		err = &Rejection{Message: "tollgate does not know the operation " + op}
@@ -154,16 +154,26 @@ func (b *Billing) beginPayment(u *ledger.User, p *ledger.Payment, op string) {
 func (b *Billing) paymentRequest(u *ledger.User, p *ledger.Payment, customer string) PaymentRequest {
 	back := b.settings.Load().PublicURL + "/dashboard/credits"
 	r := PaymentRequest{
-		Owner: b.owner(u.ID), Payment: p.ID, Customer: customer, Currency: b.currency, Total: p.Total, Method: p.Method,
+		Owner: b.ownerOf(p), Payment: p.ID, Customer: customer, Currency: b.currency, Total: p.Total, Method: p.Method,
 		Keep: p.Kind == ledger.PurchasePayment && u.PaymentMethod == "" && b.recharges(u) != nil, Success: back, Cancel: back,
 	}
 	if p.Intent != nil {
 		r.Key = p.Intent.Key
 	}
+	r.Purpose = Purpose{Kind: p.Kind, Month: p.Month, Pack: p.Pack, Credits: p.Credits, Expires: p.Expires}
 	for _, l := range p.Lines {
 		r.Lines = append(r.Lines, ChargeLine{l.Description, l.Amount})
+		if l.Kind == ledger.TaxLine {
+			r.Tax += l.Amount
+		}
 	}
 	return r
+}
+
+// ownerOf has the epoch in which the payment was begun: in another its id may be that
+// of another payment.
+func (b *Billing) ownerOf(p *ledger.Payment) Owner {
+	return Owner{Ledger: b.id, Epoch: p.Epoch, User: p.User}
 }
 
 // takeReceipt brings a payment up to what the provider says of it. Credits are
@@ -215,7 +225,7 @@ func (b *Billing) nextLook(p *ledger.Payment) time.Time {
 
 func (b *Billing) paymentPaid(p *ledger.Payment) {
 	p.State, p.PaidAt, p.Failure, p.Next = ledger.PaymentPaid, b.Now(), "", noTime
-	if p.Kind.Buys() {
+	if p.Kind.Buys() && b.Ledger.Reconciled() { // of what is adopted the customer was told
 		p.Tell = append(p.Tell, ledger.Notice{
 			Code: ledger.CreditsBought, Subject: subject(p.ID), Payment: p.ID, Credits: p.Credits, Amount: p.Total,
 		})
@@ -287,12 +297,15 @@ func (b *Billing) observePayment(ctx context.Context, id string) error {
 	if err != nil {
 		return fmt.Errorf("look at %s: %w", id, err)
 	}
-	p, err := b.Ledger.Payment(r.User, r.Payment)
-	if errors.Is(err, ledger.ErrNotFound) || err == nil && (p.Provider != r.ID || p.Intent != nil && p.Intent.Op != opReturn) {
-		return nil // the intent's own step will see to it
+	p, err := b.paymentOf(r)
+	if err == nil && p == nil && r.State == ReceiptPaid && b.Ledger.Reconciled() {
+		p, err = b.adoptPayment(r) // on a page that was begun after the backup was made
 	}
-	if err != nil {
+	if err != nil || p == nil {
 		return err
+	}
+	if p.Provider != r.ID || p.Intent != nil && p.Intent.Op != opReturn {
+		return nil // the intent's own step will see to it
 	}
 	if r.State == ReceiptFailed && p.Kind != ledger.PurchasePayment {
 		return nil // attempts to collect are ours alone, and are counted where they are made

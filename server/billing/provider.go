@@ -174,10 +174,22 @@ type CreditRequest struct {
 	Refund bool // give money back; else what is owed becomes less
 }
 
+// Purpose is what a payment is for. It goes into the metadata, so that the payment
+// can be made anew in a ledger that was restored from an older backup.
+type Purpose struct {
+	Kind    ledger.PaymentKind
+	Month   ledger.Month
+	Pack    string
+	Credits ledger.Amount // nanos of a credit
+	Expires time.Time     // of the credits; zero: never
+	Tax     int64         // minor units, of the total
+}
+
 // PaymentRequest is a payment that is not an invoice's: a pack of credits, or usage
 // that is charged as it comes. Amounts are minor units of the currency.
 type PaymentRequest struct {
 	Owner
+	Purpose
 	Key      string
 	Payment  ledger.PaymentID
 	Customer string
@@ -216,6 +228,7 @@ const (
 // Receipt is a payment as the provider has it now. Amounts are minor units.
 type Receipt struct {
 	Owner
+	Purpose                   // from the metadata
 	Payment  ledger.PaymentID // from the metadata
 	ID       string           // of the page, or of the payment where there was no page
 	State    ReceiptState

@@ -2,6 +2,7 @@ package stripe
 
 import (
 	"strconv"
+	"time"
 
 	"tollgate/ledger"
 	"tollgate/server/billing"
@@ -26,6 +27,16 @@ const (
 	tagCheckout = "tollgate_checkout" // of a customer: the last checkout whose payment method was made the default
 )
 
+// What a payment carries in addition, which is what it is for.
+const (
+	tagKind    = "tollgate_kind"
+	tagMonth   = "tollgate_month"
+	tagPack    = "tollgate_pack"
+	tagCredits = "tollgate_credits" // in decimals
+	tagExpires = "tollgate_expires" // RFC 3339
+	tagTax     = "tollgate_tax"     // minor units
+)
+
 // tags are the metadata of an object of ours.
 func tags(o billing.Owner) map[string]string {
 	return map[string]string{
@@ -45,6 +56,39 @@ func ownerOf(metadata map[string]string) billing.Owner {
 func paymentOf(metadata map[string]string) ledger.PaymentID {
 	id, _ := strconv.ParseUint(metadata[tagPayment], 10, 64)
 	return ledger.PaymentID(id)
+}
+
+// tagPurpose notes what a payment is for.
+func tagPurpose(metadata map[string]string, p billing.Purpose) {
+	metadata[tagKind], metadata[tagMonth] = string(p.Kind), p.Month.String()
+	if p.Pack != "" {
+		metadata[tagPack] = cut(p.Pack, metadataLength)
+	}
+	if p.Credits != 0 {
+		metadata[tagCredits] = p.Credits.String()
+	}
+	if !p.Expires.IsZero() {
+		metadata[tagExpires] = p.Expires.UTC().Format(time.RFC3339Nano)
+	}
+	if p.Tax != 0 {
+		metadata[tagTax] = strconv.FormatInt(p.Tax, 10)
+	}
+}
+
+// purposeOf reads what a payment is for. What cannot be read is left out.
+func purposeOf(metadata map[string]string) billing.Purpose {
+	p := billing.Purpose{Kind: ledger.PaymentKind(metadata[tagKind]), Pack: metadata[tagPack]}
+	if m, err := ledger.ParseMonth(metadata[tagMonth]); err == nil {
+		p.Month = m
+	}
+	if credits, err := ledger.ParseAmount(metadata[tagCredits]); err == nil {
+		p.Credits = credits
+	}
+	if at, err := time.Parse(time.RFC3339Nano, metadata[tagExpires]); err == nil {
+		p.Expires = at.UTC()
+	}
+	p.Tax, _ = strconv.ParseInt(metadata[tagTax], 10, 64)
+	return p
 }
 
 func invoiceOf(metadata map[string]string) ledger.InvoiceID {

@@ -226,6 +226,7 @@ func paymentTags(r billing.PaymentRequest) map[string]string {
 	metadata := tags(r.Owner)
 	metadata[tagPayment] = strconv.FormatUint(uint64(r.Payment), 10)
 	metadata[tagKey] = r.Key
+	tagPurpose(metadata, r.Purpose)
 	return metadata
 }
 

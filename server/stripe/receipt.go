@@ -105,10 +105,10 @@ func (c *Client) readPayment(ctx context.Context, p payment) (billing.Receipt, e
 	switch {
 	case p.page != nil:
 		r = billing.Receipt{ID: p.page.ID, Currency: string(p.page.Currency), Total: p.page.AmountTotal}
-		r.Owner, r.Payment = ownerOf(p.page.Metadata), paymentOf(p.page.Metadata)
+		r.Owner, r.Purpose, r.Payment = ownerOf(p.page.Metadata), purposeOf(p.page.Metadata), paymentOf(p.page.Metadata)
 	case p.intent != nil:
 		r = billing.Receipt{ID: p.intent.ID, Currency: string(p.intent.Currency), Total: p.intent.Amount}
-		r.Owner, r.Payment = ownerOf(p.intent.Metadata), paymentOf(p.intent.Metadata)
+		r.Owner, r.Purpose, r.Payment = ownerOf(p.intent.Metadata), purposeOf(p.intent.Metadata), paymentOf(p.intent.Metadata)
 	}
 	if r.ID == "" || p.page != nil && p.page.Status == "" || p.intent != nil && p.intent.Status == "" {
 		return billing.Receipt{}, unreadable("reading a payment")
