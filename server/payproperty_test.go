@@ -521,7 +521,11 @@ func (w *world) ends(rt *rapid.T) {
 // while Stripe fails, the process is killed and backups are put back: each credit and
 // each cent is where a customer would say it is, and where Stripe says it is.
 func TestAllCreditsAreAccountedFor(t *testing.T) {
+	n := 0
 	rapid.Check(t, func(rt *rapid.T) {
+		if n++; raced && n%4 != 0 { // which makes it ten times slower
+			return
+		}
 		w := newWorld(t, rt)
 		defer func() {
 			w.close()
