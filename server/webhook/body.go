@@ -42,11 +42,11 @@ type data struct {
 	// payment_failed, credits_bought, payment_reversed
 	Invoice       ledger.InvoiceID `json:"invoice,omitempty"` // where it is about one
 	InvoiceNumber string           `json:"invoice_number,omitempty"`
-	Payment       ledger.PaymentID `json:"payment,omitempty"` // where it is about one
-	Receipt       string           `json:"receipt,omitempty"` // the number, once the payment is paid
+	Payment       ledger.PaymentID `json:"payment,omitempty"`      // where it is about one
+	Receipt       string           `json:"receipt,omitempty"`      // the number, once the payment is paid
 	AmountCents   *int64           `json:"amount_cents,omitempty"` // payment_failed, credits_bought
 	OwedCents     *int64           `json:"owed_cents,omitempty"`   // payment_reversed: for what was used already of what went back
-	Failure       string           `json:"failure,omitempty"` // payment_failed, where it is known
+	Failure       string           `json:"failure,omitempty"`      // payment_failed, where it is known
 
 	Currency string `json:"currency,omitempty"` // of minor units, where there are any
 }
