@@ -36,6 +36,7 @@ var endpoints = []string{
 	"GET /v1/account",
 	"GET /v1/charges/*",
 	"GET /v1/checkout/sessions",
+	"GET /v1/checkout/sessions/*",
 	"GET /v1/credit_notes",
 	"GET /v1/customers",
 	"GET /v1/customers/*",
@@ -45,9 +46,12 @@ var endpoints = []string{
 	"GET /v1/invoiceitems",
 	"GET /v1/invoices",
 	"GET /v1/invoices/*",
+	"GET /v1/payment_intents",
+	"GET /v1/payment_intents/*",
 	"GET /v1/payment_methods",
 	"GET /v1/prices",
 	"GET /v1/products/*",
+	"GET /v1/refunds",
 	"GET /v1/webhook_endpoints",
 	"POST /v1/billing_portal/sessions",
 	"POST /v1/checkout/sessions",
@@ -59,9 +63,11 @@ var endpoints = []string{
 	"POST /v1/invoices/*/finalize",
 	"POST /v1/invoices/*/pay",
 	"POST /v1/invoices/*/void",
+	"POST /v1/payment_intents",
 	"POST /v1/prices",
 	"POST /v1/products",
 	"POST /v1/products/*",
+	"POST /v1/refunds",
 }
 
 // TestRequestsFitStripesDescription sends every shape of request that the client
@@ -98,7 +104,7 @@ func TestRequestsFitStripesDescription(t *testing.T) {
 	}
 }
 
-var idPart = regexp.MustCompile(`/(tollgate_[^/]+|[a-z]+_1[^/]+)`)
+var idPart = regexp.MustCompile(`/(tollgate_[^/]+|cs_test_[^/]+|[a-z]+_1[^/]+)`)
 
 // shape is a request without ids.
 func shape(r sent) string { return r.Method + " " + idPart.ReplaceAllString(r.Path, "/*") }
@@ -185,6 +191,7 @@ func everyRequest(t *testing.T) []sent {
 	}
 	invoice(2, stripetest.Fault{}) // is found, over pages
 	must(c.Charges(ctx, testLedger, func(billing.Charge) error { return nil }))
+	everyPayment(t, s, c, cus.ID)
 
 	events, err := c.Events(ctx, start, "")
 	must(err)
@@ -215,6 +222,49 @@ func everyRequest(t *testing.T) []sent {
 		}
 	}
 	return different
+}
+
+// everyPayment is every request about payments that are no invoice's.
+func everyPayment(t *testing.T, s *sandbox, c *stripe.Client, customer string) {
+	t.Helper()
+	ctx := t.Context()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	bought := pack(customer)
+	page, err := c.PayPage(ctx, bought)
+	must(err)
+	bought.Keep, bought.Key = false, bought.Key+"2"
+	_, err = c.PayPage(ctx, bought)
+	must(err)
+	s.payOn(page.ID, stripetest.CardGood)
+	_, err = c.Receipt(ctx, page.ID)
+	must(err)
+	_, err = c.CustomerNow(ctx, customer)
+	must(err)
+	used := s.usage(customer)
+	collected, err := c.Collect(ctx, used)
+	must(err)
+	_, err = c.Receipt(ctx, collected.ID)
+	must(err)
+	_, _, err = c.FindReceipt(ctx, used)
+	must(err)
+	s.Fail(stripetest.Fault{Kind: stripetest.CutAfter, Path: "/v1/refunds"})
+	back := billing.ReturnRequest{Owner: owner(1), Key: "return", ID: collected.ID, Part: "return", Amount: 100, Reason: "An outage"}
+	if _, err := c.Return(ctx, back); err == nil {
+		t.Fatal("no error")
+	}
+	s.ForgetKeys()
+	_, err = c.Return(ctx, back)
+	must(err)
+	_, err = s.Dispute(collected.ID, "")
+	must(err)
+	_, err = c.Receipt(ctx, collected.ID)
+	must(err)
+	must(c.Receipts(ctx, testLedger, func(billing.Receipt) error { return nil }))
 }
 
 // startMock runs a version of stripe-mock on loopback and returns its base URL.

@@ -78,12 +78,10 @@ func pageParams(r billing.PaymentRequest) *stripego.CheckoutSessionParams {
 		Customer:           &r.Customer,
 		PaymentMethodTypes: stripego.StringSlice([]string{"card"}), // see Checkout
 		SuccessURL:         &r.Success,
+		CancelURL:          &r.Cancel, // older versions of the API want it
 		Metadata:           metadata,
 		PaymentIntentData:  data,
 		Expand:             expandedPage(""),
-	}
-	if r.Cancel != "" {
-		p.CancelURL = &r.Cancel
 	}
 	for _, l := range r.Lines {
 		p.LineItems = append(p.LineItems, &stripego.CheckoutSessionLineItemParams{
