@@ -1,6 +1,8 @@
 package server_test
 
 import (
+	"errors"
+	"net/http"
 	"path/filepath"
 	"testing"
 	"time"
@@ -203,33 +205,39 @@ func TestEveryPlaceToDieWhileReconciling(t *testing.T) {
 	}
 }
 
+// sameIds is a till in a second epoch, in which the next payment will have the id of
+// one that is lost, with the page of that one. The customer has paid on it, or will.
+func sameIds(t *testing.T, paid bool) (s *till, buyer ledger.UserID, lost string, id ledger.PaymentID) {
+	t.Helper()
+	s, buyer, _, _ = newRefilled(t)
+	passes := func() { // an entry
+		if _, err := s.ledger.ChangeUser(s.now, "test", buyer, func(u *ledger.User) error { u.External = s.now.String(); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		s.now = s.now.Add(time.Second)
+	}
+	backup := s.backup()
+	for range 40 {
+		passes()
+	}
+	lost = s.buy(buyer, "10k")
+	id = s.last(buyer).ID
+	if paid {
+		s.payOn(lost)
+	}
+	s.restore(backup)
+	s.work()
+	for s.ledger.LastSeq() < uint64(id)-1 {
+		passes()
+	}
+	return s, buyer, lost, id
+}
+
 // TestSameIdsInTwoEpochs: a payment that is begun after a restore has the id of one
 // that is lost. Neither is taken for the other.
 func TestSameIdsInTwoEpochs(t *testing.T) {
-	s, buyer, _, _ := newRefilled(t)
-	backup := s.backup()
-	for range 5 { // ids go on
-		s.hear(billing.Event{})
-		s.plan(buyer, "prepaid")
-		s.now = s.now.Add(time.Minute)
-	}
-	for range 20 {
-		if _, err := s.ledger.ChangeUser(s.now, "test", buyer, func(u *ledger.User) error { u.External = s.now.String(); return nil }); err != nil {
-			t.Fatal(err)
-		}
-		s.now = s.now.Add(time.Second)
-	}
-	lost := s.buy(buyer, "10k")
-	id := s.last(buyer).ID
-	s.restore(backup)
+	s, buyer, lost, id := sameIds(t, false)
 	defer s.close()
-	s.work()
-	for s.ledger.LastSeq() < uint64(id)-1 {
-		if _, err := s.ledger.ChangeUser(s.now, "test", buyer, func(u *ledger.User) error { u.External = s.now.String(); return nil }); err != nil {
-			t.Fatal(err)
-		}
-		s.now = s.now.Add(time.Second)
-	}
 	again := s.buy(buyer, "10k")
 	if s.last(buyer).ID != id {
 		t.Fatalf("its id is %d, want %d", s.last(buyer).ID, id)
@@ -243,6 +251,28 @@ func TestSameIdsInTwoEpochs(t *testing.T) {
 	s.hear(billing.Event{Receipt: again})
 	s.hear(billing.Event{Receipt: lost})
 	if p := s.payments(buyer); len(p) != 2 || p[0].State != ledger.PaymentPaid || s.balance(buyer) != 20_000*credit {
+		t.Errorf("%v credits, %+v", s.balance(buyer), p)
+	}
+	s.balanced()
+}
+
+// TestLostPaymentIsNotFound: what became of a payment is not known for more than a
+// day, and Stripe has one with its id, for the same, from before the restore.
+func TestLostPaymentIsNotFound(t *testing.T) {
+	s, buyer, lost, id := sameIds(t, true)
+	defer s.close()
+	if p := s.last(buyer); p.Provider != lost || s.balance(buyer) != 10_000*credit {
+		t.Fatalf("what is lost was not adopted: %+v", p)
+	}
+	s.stripe.Fail(stripetest.Fault{Kind: stripetest.CutBefore, Method: http.MethodPost, Path: "/v1/checkout/sessions", Times: -1})
+	if _, err := s.Buy(t.Context(), "test", buyer, "10k"); !errors.Is(err, billing.ErrUnknown) || s.last(buyer).ID != id {
+		t.Fatalf("payment %d: %v", s.last(buyer).ID, err)
+	}
+	s.stripe.Up()
+	s.stripe.ForgetKeys()
+	s.later(26 * time.Hour)
+	s.later(time.Hour)
+	if p := s.last(buyer); p.State != ledger.PaymentGivenUp || s.balance(buyer) != 10_000*credit {
 		t.Errorf("%v credits, %+v", s.balance(buyer), p)
 	}
 	s.balanced()

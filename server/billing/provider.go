@@ -104,7 +104,8 @@ type Account struct {
 	Now  time.Time // by the provider's clock, UTC
 }
 
-// Owner says whose an object at the provider is. All of it goes into the
+// Owner says whose an object at the provider is. The epoch is that in which it was
+// made, that of a payment is the one in which the payment was begun. All of it goes into the
 // object's metadata; objects of another ledger are never touched.
 type Owner struct {
 	Ledger string // the ledger's id

@@ -233,10 +233,9 @@ func madeFor(metadata map[string]string, r billing.PaymentRequest) bool {
 	return carries(metadata, r) && metadata[tagKey] == r.Key
 }
 
-// carries tells that an object is of the payment that a request is for. Others
-// that it is compared with, it is for the same reason: ids are given anew after an
-// older backup was restored.
+// carries tells that an object is of the payment that a request is for. The epoch is
+// that in which the payment was begun: ids are given anew after an older backup was
+// restored.
 func carries(metadata map[string]string, r billing.PaymentRequest) bool {
-	o := ownerOf(metadata)
-	return o.Ledger == r.Ledger && o.User == r.User && paymentOf(metadata) == r.Payment
+	return ownerOf(metadata) == r.Owner && paymentOf(metadata) == r.Payment
 }
