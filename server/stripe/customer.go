@@ -85,8 +85,8 @@ func (c *Client) findCustomer(ctx context.Context, r billing.CustomerRequest) (*
 
 // CustomerNow fetches a customer. A payment method that was collected by the
 // newest completed checkout is made the default one first, once; where there is
-// no default, the newest that is attached is: Checkout in setup mode only
-// attaches what it collects.
+// no default, the newest that is attached is: Checkout only attaches what it
+// collects, also where a payment's page is to keep the card.
 func (c *Client) CustomerNow(ctx context.Context, id string) (billing.Customer, error) {
 	got, err := c.customer(ctx, id)
 	if err == nil && !got.Deleted && ownerOf(got.Metadata).Ledger == c.ledger {
@@ -163,11 +163,11 @@ func (c *Client) adoptPaymentMethod(ctx context.Context, cus *stripego.Customer)
 }
 
 // lastCheckout is the newest completed checkout of ours; nil where there is none.
-// Only the newest few are looked at: sessions expire after a day.
+// Only the newest are looked at, since sessions expire after a day; pages that
+// payments are made on are among them.
 func (c *Client) lastCheckout(ctx context.Context, customer string) (*stripego.CheckoutSession, error) {
 	p := &stripego.CheckoutSessionListParams{Customer: &customer}
 	p.AddExpand("data.setup_intent")
-	p.Limit = stripego.Int64(10)
 	got, err := listPage[*stripego.CheckoutSession](ctx, c, "/v1/checkout/sessions", p)
 	if err != nil {
 		return nil, err

@@ -1,5 +1,5 @@
-// Package stripe collects money through Stripe. It fills [billing.Provider] and
-// is the only package that knows Stripe's API.
+// Package stripe collects money through Stripe. It fills [billing.Provider], with
+// [billing.Payments], and is the only package that knows Stripe's API.
 //
 // The central types are [Client], which talks to one account for one ledger, and
 // [Verify], which reads webhooks. [Client.Setup] and [Client.Check] are for the
@@ -8,13 +8,18 @@
 // # Invariants
 //
 //   - Every object that is made carries the ledger's id, the epoch, the user and,
-//     for invoices, our invoice's id, number and period in its metadata. Objects
+//     for invoices, our invoice's id, number and period in its metadata, and for
+//     other payments the payment's id and what it is for. Objects
 //     without our ledger's id are never changed, whoever names them.
 //   - One invoice of ours is one invoice at Stripe. It is looked for in the
 //     customer's list before it is made, unless the caller knows that it was
 //     never sent; lists are consistent at Stripe, search is not. It is finalized
 //     only with the very total that was asked for, and nothing is ever collected
 //     but by Pay: invoices are made with auto_advance off.
+//   - A payment that is no invoice's is one payment intent for each attempt. One
+//     that is made on a page is known by the page's id, whichever is asked for.
+//   - A refund names which part of a payment it gives back, and is looked for by
+//     that before it is made.
 //   - Every POST has an idempotency key that is the caller's key and the name of
 //     the step, so that the same call made again is the same requests.
 //   - Nothing is retried in here. Billing owns retries; stripe-go's own are off.
@@ -31,7 +36,10 @@
 // [billing.ErrUnknown]: it may have been done. The same call with the same key
 // then ends in the same place, also when Stripe has forgotten the key, which it
 // may after 24 hours: what is there is found by its metadata and only what is
-// missing is made.
+// missing is made. [Client.Collect] and [Client.PayPage] are the exception: a
+// payment may be tried more than once, and which attempts are still of interest is
+// for the caller to say. Once the key may be forgotten, [Client.FindReceipt] has to
+// be asked first.
 //
 // Stripe remembers failures of its own under a key as well, and answers with them
 // again (https://docs.stripe.com/api/idempotent_requests). Such an answer says
@@ -41,7 +49,7 @@
 // # What the key must be allowed
 //
 // A restricted key needs to write customers, checkout sessions, the customer
-// portal, invoices, credit notes, products and prices, and to read charges,
-// disputes, events, payment intents, payment methods, setup intents, webhook
+// portal, invoices, credit notes, payment intents, refunds, products and prices, and
+// to read charges, disputes, events, payment methods, setup intents, webhook
 // endpoints and the account.
 package stripe

@@ -115,6 +115,7 @@ func TestAnswersOfOthers(t *testing.T) {
 		push := billing.InvoiceRequest{Owner: mine, Key: "k", Invoice: 7, Currency: "usd", Total: 1, Lines: []billing.ChargeLine{{Amount: 1}}}
 		fresh := push
 		fresh.Fresh = true
+		pay := billing.PaymentRequest{Owner: mine, Key: "k", Payment: 7, Customer: "cus_1", Method: "pm_1", Currency: "usd", Total: 1, Lines: push.Lines}
 		calls := map[string]func() error{
 			"account": func() error { _, err := client.Account(ctx); return err },
 			"push":    func() error { _, err := client.Push(ctx, push); return err },
@@ -130,7 +131,14 @@ func TestAnswersOfOthers(t *testing.T) {
 				_, err := client.Checkout(ctx, billing.CheckoutRequest{Owner: mine, Key: "k"})
 				return err
 			},
-			"portal": func() error { _, err := client.Portal(ctx, "cus_1", "https://api.example.com"); return err },
+			"portal":   func() error { _, err := client.Portal(ctx, "cus_1", "https://api.example.com"); return err },
+			"page":     func() error { _, err := client.PayPage(ctx, pay); return err },
+			"collect":  func() error { _, err := client.Collect(ctx, pay); return err },
+			"receipt":  func() error { _, err := client.Receipt(ctx, "pi_1"); return err },
+			"a page's": func() error { _, err := client.Receipt(ctx, "cs_1"); return err },
+			"find":     func() error { _, _, err := client.FindReceipt(ctx, pay); return err },
+			"return":   func() error { _, err := client.Return(ctx, giveBack("pi_1")); return err },
+			"receipts": func() error { return client.Receipts(ctx, testLedger, func(billing.Receipt) error { return nil }) },
 		}
 		for name, call := range calls {
 			if err := call(); !errors.Is(err, billing.ErrUnknown) {

@@ -21,6 +21,7 @@ func FuzzRequests(f *testing.F) {
 		{"POST", "/v1/checkout/sessions", "mode=payment&success_url=http://a/&line_items[0][price_data][unit_amount]=999999999999&line_items[0][quantity]=1000000&line_items[0][price_data][currency]=usd"},
 		{"GET", "/v1/events", "created[gte]=1&limit=100&types[]=a*&ending_before=x"},
 		{"GET", "/v1/invoices", "expand[]=data.customer.invoice_settings.default_payment_method"},
+		{"POST", "/v1/payment_intents", "amount=70&currency=usd&customer=CUS&payment_method=pm_0&confirm=true&off_session=true&expand[]=latest_charge"},
 		{"DELETE", "/v1/customers/CUS", ""},
 		{"POST", "/v1/billing_portal/sessions", "customer=CUS&return_url=%zz"},
 	} {
