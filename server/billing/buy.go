@@ -53,7 +53,7 @@ func (b *Billing) bundle(u *ledger.User, kind ledger.PaymentKind, id string) (le
 	var err error
 	p.Total, err = sum(i.Lines)
 	if err == nil && p.Total < b.minimum {
-		err = fmt.Errorf("the pack %q costs %s %s, and the payment provider takes %s at least", id, ledger.FormatMinor(p.Total, b.digits), b.currency, ledger.FormatMinor(b.minimum, b.digits))
+		err = fmt.Errorf("%w: %q costs %s %s, and the payment provider takes %s at least", ErrNoPack, id, ledger.FormatMinor(p.Total, b.digits), b.currency, ledger.FormatMinor(b.minimum, b.digits))
 	}
 	return p, err
 }
