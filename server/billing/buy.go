@@ -41,7 +41,7 @@ func (b *Billing) bundle(u *ledger.User, kind ledger.PaymentKind, id string) (le
 		return ledger.Payment{}, fmt.Errorf("%w: %q", ErrNoPack, id)
 	}
 	i := ledger.Invoice{Lines: []ledger.InvoiceLine{{
-		Kind: "credits", Description: pack.Credits.Short() + " credits", Quantity: int64(pack.Credits / ledger.Unit), Amount: b.minor(pack.Price),
+		Kind: "credits", Description: pricing.Grouped(int64(pack.Credits/ledger.Unit)) + " credits", Quantity: int64(pack.Credits / ledger.Unit), Amount: b.minor(pack.Price),
 	}}}
 	if err := b.addTax(&i); err != nil {
 		return ledger.Payment{}, err

@@ -20,6 +20,9 @@ func operator(t *testing.T, user string) (socket string, closed *int) {
 	closed = new(int)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/users/1", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(user)) })
+	mux.HandleFunc("GET /v1/users/1/notices", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(`{"notices":[]}`)) })
+	mux.HandleFunc("GET /v1/payments", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(`{"payments":[]}`)) })
+	mux.HandleFunc("GET /v1/users/1/payments", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(`{"payments":[]}`)) })
 	mux.HandleFunc("POST /v1/users/1/close", func(w http.ResponseWriter, _ *http.Request) {
 		*closed++
 		w.Write([]byte(user))

@@ -118,7 +118,7 @@ func TestWrongUsage(t *testing.T) {
 		{"top 2", `"2" is one argument too many`},
 		{"top --write --plain", "--write does not go with --plain or --json"},
 		{"top --plain --json", "--plain and --json do not go together"},
-		{"bill", "tollgate bill needs to know what to do: run, status"},
+		{"bill", "tollgate bill needs to know what to do: payments, run, status"},
 		{"bill run --month 1", `"1" is not a month`},
 		{"bill run 2025-01", `"2025-01" is one argument too many`},
 		{"invoice list --state lost", "--state is one of draft, issued"},

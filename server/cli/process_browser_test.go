@@ -1,3 +1,5 @@
+//go:build programs
+
 package cli_test
 
 import (
@@ -122,7 +124,7 @@ func pay(t *testing.T, browser context.Context, page, back string, still bool) {
 	if err := chromedp.Do(ctx, chromedp.Navigate(page)); err != nil {
 		t.Fatalf("opening %s: %v", page, err)
 	}
-	says(ctx, t, "main", "10000 credits", "100.00")
+	says(ctx, t, "main", "10,000 credits", "100.00")
 	if status, _ := choose("4000000000000002"); status != http.StatusPaymentRequired {
 		t.Errorf("a card that is declined: got status %d", status)
 	}

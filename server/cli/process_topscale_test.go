@@ -1,10 +1,11 @@
+//go:build programs
+
 package cli_test
 
 import (
 	"flag"
 	"fmt"
 	"net/http"
-	"os"
 	"os/exec"
 	"regexp"
 	"strconv"
@@ -129,23 +130,6 @@ func (m *terminal) program() int {
 		m.t.Fatal(err)
 	}
 	return pid
-}
-
-// processTime is what a process has used of the processors, in microseconds.
-func processTime(t testing.TB, pid int) float64 {
-	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(text), ") ")
-	fields := strings.Fields(rest)
-	user, err1 := strconv.ParseFloat(fields[11], 64)
-	system, err2 := strconv.ParseFloat(fields[12], 64)
-	if err1 != nil || err2 != nil {
-		t.Fatal(err1, err2)
-	}
-	return (user + system) * 1e4 // a tick is 10 ms
 }
 
 // pace makes calls at a steady rate from 16 clients until stopped, and counts

@@ -131,7 +131,7 @@ func (r *rating) cost(g *segment) error {
 		return err
 	}
 	line := r.line(UsageLine, g, "", 1, cost)
-	line.Description = g.Plan.title() + ": cost of " + grouped(calls) + " calls" + r.stretch(g)
+	line.Description = g.Plan.title() + ": cost of " + Grouped(calls) + " calls" + r.stretch(g)
 	line.Amount = cost
 	return r.addUsage(line)
 }
@@ -243,21 +243,21 @@ func (r *rating) priced(m *rate, n int64, step step) string {
 	text := m.meter
 	switch included := r.includedIn(m); {
 	case m.capped:
-		text += " beyond the " + grouped(included) + " included"
+		text += " beyond the " + Grouped(included) + " included"
 	case included > 0:
-		text += " after " + grouped(included) + " included"
+		text += " after " + Grouped(included) + " included"
 	}
 	switch {
 	case m.price.Model == Package:
-		return text + ", " + grouped(n) + " in packages of " + grouped(m.price.Size)
+		return text + ", " + Grouped(n) + " in packages of " + Grouped(m.price.Size)
 	case step.tier < 0:
 		return text
 	}
-	tier := "up to " + grouped(m.price.Tiers[step.tier].UpTo)
+	tier := "up to " + Grouped(m.price.Tiers[step.tier].UpTo)
 	if m.price.Tiers[step.tier].UpTo == 0 {
 		tier = "any number"
 		if step.tier > 0 {
-			tier = "above " + grouped(m.price.Tiers[step.tier-1].UpTo)
+			tier = "above " + Grouped(m.price.Tiers[step.tier-1].UpTo)
 		}
 	}
 	if step.flat {
@@ -297,8 +297,8 @@ func (p *Plan) title() string {
 	return p.ID
 }
 
-// grouped writes a count in groups of three digits: 50,000.
-func grouped(n int64) string {
+// Grouped writes a count in groups of three digits: 50,000.
+func Grouped(n int64) string {
 	digits := strconv.FormatInt(n, 10)
 	text := make([]byte, 0, len(digits)+len(digits)/3)
 	for i := range len(digits) {
