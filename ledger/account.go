@@ -15,8 +15,6 @@ type Account struct {
 	id   UserID
 	user atomic.Pointer[User]
 
-	watcher atomic.Pointer[Watcher]
-
 	mu     sync.Mutex
 	last   uint64 // the user's newest usage entry
 	late   int64  // milliseconds: the longest time from happening to logging
@@ -29,6 +27,10 @@ type Account struct {
 	// running checkpoint is about to add to the rows on disk.
 	// Their memory is used in turn.
 	hours, draining []hourTotals
+
+	// watcher is here because the writer looks at it where it looks at tail: with many
+	// users each place in memory that it has to wait for is felt.
+	watcher atomic.Pointer[Watcher]
 
 	// The rest belongs to the writer goroutine.
 	tail        uint64 // the newest usage entry encoded, ahead of last by one batch
